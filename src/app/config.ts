@@ -1,0 +1,68 @@
+/** Configuration: the only reader of the environment. Read once, checked whole, frozen. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { GantryError } from '../errors.ts';
+
+export type Env = Readonly<Record<string, string | undefined>>;
+
+export interface Config {
+  /** The store's directory. */
+  readonly store: string;
+  readonly staleLockMs: number;
+  /** Where docker and containers keep credentials, in the order in which they are looked at. */
+  readonly credentialFiles: readonly string[];
+  /** Where `login` writes. */
+  readonly loginFile: string;
+  readonly inlineCredentials: string | undefined;
+  /** Directories as containerd's config_path. */
+  readonly hostsDirs: readonly string[];
+  readonly proxies: {
+    readonly http: string | undefined;
+    readonly https: string | undefined;
+    readonly none: string | undefined;
+  };
+  /** What credential helpers get. */
+  readonly env: Env;
+}
+
+/** @throws GantryError USAGE that names every variable that cannot be used */
+export function readConfig(env: Env): Config {
+  const home = env['HOME'] ?? homedir();
+  const data = env['XDG_DATA_HOME'] ?? join(home, '.local', 'share');
+  const configHome = env['XDG_CONFIG_HOME'] ?? join(home, '.config');
+  const dockerFile = join(env['DOCKER_CONFIG'] ?? join(home, '.docker'), 'config.json');
+  const runtime = env['XDG_RUNTIME_DIR'];
+  const problems: string[] = [];
+  const staleLockMs = positive(env, 'GANTRY_STALE_LOCK_MS', 10_000, problems);
+  if (problems.length > 0) throw new GantryError('USAGE', problems.join('; '), { origin: 'user' });
+  return Object.freeze({
+    store: env['GANTRY_STORE'] ?? join(data, 'gantry'),
+    staleLockMs,
+    credentialFiles: [
+      env['REGISTRY_AUTH_FILE'] ?? '',
+      dockerFile,
+      runtime === undefined ? '' : join(runtime, 'containers', 'auth.json'),
+      join(configHome, 'containers', 'auth.json'),
+    ].filter((file) => file !== ''),
+    loginFile: env['REGISTRY_AUTH_FILE'] ?? dockerFile,
+    inlineCredentials: env['DOCKER_AUTH_CONFIG'],
+    hostsDirs: (env['GANTRY_HOSTS_DIR'] ?? '/etc/containerd/certs.d:/etc/docker/certs.d')
+      .split(':')
+      .filter((dir) => dir !== ''),
+    proxies: {
+      http: env['http_proxy'] ?? env['HTTP_PROXY'],
+      https: env['https_proxy'] ?? env['HTTPS_PROXY'],
+      none: env['no_proxy'] ?? env['NO_PROXY'],
+    },
+    env,
+  });
+}
+
+function positive(env: Env, name: string, fallback: number, problems: string[]): number {
+  const text = env[name];
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  problems.push(`${name} must be a positive number of milliseconds, not ${JSON.stringify(text.slice(0, 40))}`);
+  return fallback;
+}

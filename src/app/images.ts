@@ -1,0 +1,22 @@
+import type { CallOptions } from '../call.ts';
+import type { ImageRecord } from '../content/ports.ts';
+import { contentBelow } from '../handlers/needed.ts';
+import type { ContentStore } from '../store/content-store.ts';
+
+export interface ImageEntry extends ImageRecord {
+  /** Bytes in the store that belong to the image, each content once. */
+  readonly size: number;
+}
+
+/** The images of a store with what they take. */
+export async function listImages(store: ContentStore, opts: CallOptions): Promise<ImageEntry[]> {
+  const entries: ImageEntry[] = [];
+  for (const record of await store.names.list(opts)) {
+    let size = 0;
+    for (const digest of await contentBelow([{ kind: 'manifest', desc: record.desc }], store, opts)) {
+      size += (await store.stat(digest, opts))?.size ?? 0;
+    }
+    entries.push({ ...record, size });
+  }
+  return entries;
+}

@@ -1,0 +1,71 @@
+/** Puts the parts together. What a command does not use is not made. */
+import { readFileSync } from 'node:fs';
+import { GantryError } from '../errors.ts';
+import { RegistryClient } from '../registry/client.ts';
+import { Secret } from '../registry/secret.ts';
+import { ContentStore } from '../store/content-store.ts';
+import { ResolverTable } from '../remote/resolvers.ts';
+import type { Config } from './config.ts';
+import { gantryVersion } from './version.ts';
+
+/** What the command line says about registries. */
+export interface RegistrySettings {
+  readonly plainHttp?: boolean;
+  readonly insecure?: boolean;
+  readonly caFiles?: readonly string[];
+  readonly hostsDirs?: readonly string[];
+  readonly maxPerRegistry?: number;
+  readonly limitRate?: number;
+  readonly connectTimeoutMs?: number;
+  readonly retries?: number;
+  readonly warn?: (message: string) => void;
+  /** Credentials that go before all others, by registry. */
+  readonly explicit?: ReadonlyMap<string, { readonly username: string; readonly password: Secret }>;
+}
+
+export const openStore = (config: Config): ContentStore =>
+  new ContentStore({ root: config.store, staleLockMs: config.staleLockMs });
+
+export function openRegistries(config: Config, settings: RegistrySettings): RegistryClient {
+  const { inlineCredentials } = config;
+  const warn = settings.warn;
+  return new RegistryClient({
+    userAgent: `gantry/${gantryVersion()}`,
+    credentials: {
+      files: config.credentialFiles,
+      env: config.env,
+      ...(settings.explicit === undefined ? {} : { explicit: settings.explicit }),
+      ...(inlineCredentials === undefined ? {} : { inlineConfig: new Secret(inlineCredentials) }),
+      ...(warn === undefined ? {} : { warn }),
+    },
+    hosts: {
+      dirs: settings.hostsDirs ?? config.hostsDirs,
+      plainHttp: settings.plainHttp ?? false,
+      insecure: settings.insecure ?? false,
+    },
+    ca: (settings.caFiles ?? []).map(readCa),
+    proxies: config.proxies,
+    ...(settings.maxPerRegistry === undefined ? {} : { maxPerRegistry: settings.maxPerRegistry }),
+    ...(settings.limitRate === undefined ? {} : { limitRate: settings.limitRate }),
+    ...(settings.connectTimeoutMs === undefined ? {} : { connectTimeoutMs: settings.connectTimeoutMs }),
+    ...(settings.retries === undefined ? {} : { retry: { attempts: settings.retries + 1 } }),
+    ...(warn === undefined
+      ? {}
+      : { onRetry: (err, delayMs) => warn(`${err.message}; again in ${(delayMs / 1000).toFixed(1)} s`) }),
+  });
+}
+
+/** Registries are the only kind of remote so far; a program that uses gantry as a library may register others. */
+export const resolversOf = (client: RegistryClient): ResolverTable =>
+  new ResolverTable().register({ matches: () => true, resolver: client });
+
+function readCa(file: string): string {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (err) {
+    throw new GantryError('USAGE', `cannot read the CA file ${file}`, { origin: 'user', cause: err });
+  }
+  if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
+  throw new GantryError('USAGE', `${file} holds no certificate in PEM form`, { origin: 'user' });
+}

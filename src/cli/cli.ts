@@ -1,0 +1,22 @@
+/** What every command gets from its surroundings. */
+import type { CallOptions } from '../call.ts';
+import { readConfig, type Config, type Env } from '../app/config.ts';
+
+export interface Cli extends CallOptions {
+  readonly env: Env;
+  readonly stdin: NodeJS.ReadStream;
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+  /** Ends the process with this code unless an error says otherwise. */
+  exitCode: number;
+  /** -v: errors come with their causes. */
+  verbose: boolean;
+  /** Prints above the progress, when there is one. */
+  log: (line: string) => void;
+}
+
+/** The configuration, with what the command's flags say. */
+export const configOf = (cli: Cli, flags: { store?: string | undefined }): Config => {
+  const config = readConfig(cli.env);
+  return flags.store === undefined ? config : { ...config, store: flags.store };
+};

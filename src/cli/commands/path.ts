@@ -1,0 +1,21 @@
+import { Command } from '@commander-js/extra-typings';
+import { openStore } from '../../app/wiring.ts';
+import { parseDigest } from '../../oci/digest.ts';
+import { type Cli, configOf } from '../cli.ts';
+import { quietOption, storeOption, verboseOption } from '../options.ts';
+import { write } from '../output.ts';
+
+export const command = (cli: Cli) =>
+  new Command('path')
+    .argument('<digest...>', 'content of the store')
+    .addOption(storeOption())
+    .addOption(quietOption('print only the paths'))
+    .addOption(verboseOption())
+    .addHelpText('after', '\nExample:\n  tar tzf "$(gantry path -q sha256:...)"')
+    .action(async (texts, flags) => {
+      const store = openStore(configOf(cli, flags));
+      for (const digest of texts.map(parseDigest)) {
+        const path = await store.path(digest, cli);
+        await write(cli, flags.quiet === true ? `${path}\n` : `${digest} ${path}\n`);
+      }
+    });

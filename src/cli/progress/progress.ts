@@ -1,0 +1,117 @@
+/** Progress on stderr, in the form that suits whoever reads it. */
+import type { DispatchEvent } from '../../flow/dispatcher.ts';
+import type { Cli } from '../cli.ts';
+import { errorLine } from '../print-error.ts';
+import { bytesText, durationText } from '../units.ts';
+import { elapsedLine, heartbeatLine } from './lines.ts';
+import { imageName, ProgressModel } from './model.ts';
+import { Screen } from './screen.ts';
+
+export type ProgressMode = 'auto' | 'tty' | 'plain' | 'json' | 'quiet';
+
+export interface Progress extends Disposable {
+  readonly model: ProgressModel;
+  onEvent(event: DispatchEvent): void;
+}
+
+const HEARTBEAT_MS = 10_000;
+
+export function openProgress(cli: Cli, mode: ProgressMode, images: number): Progress {
+  const model = new ProgressModel(images);
+  switch (mode === 'auto' ? detect(cli) : mode) {
+    case 'tty':
+      return terminal(cli, model);
+    case 'json':
+      return lines(cli, model, jsonLine, () => JSON.stringify({ kind: 'totals', ...totals(model) }));
+    case 'quiet':
+      return { model, onEvent: (event) => model.apply(event), [Symbol.dispose]: () => undefined };
+    case 'plain':
+      return lines(cli, model, plainLine, () => heartbeatLine(model));
+  }
+}
+
+/** A terminal that can move its cursor, and nobody who records the output. */
+function detect(cli: Cli): 'tty' | 'plain' {
+  return cli.stderr.isTTY && cli.env['TERM'] !== 'dumb' && cli.env['CI'] === undefined ? 'tty' : 'plain';
+}
+
+function terminal(cli: Cli, model: ProgressModel): Progress {
+  const screen = new Screen(cli.stderr, model);
+  const log = cli.log;
+  cli.log = (line) => screen.print(line);
+  return {
+    model,
+    onEvent: (event) => {
+      model.apply(event);
+      const line = terminalLine(event);
+      if (line !== undefined) screen.print(line);
+    },
+    [Symbol.dispose]: () => {
+      screen.end(elapsedLine(model));
+      cli.log = log;
+    },
+  };
+}
+
+function lines(
+  cli: Cli,
+  model: ProgressModel,
+  lineOf: (event: DispatchEvent, model: ProgressModel) => string | undefined,
+  totalsLine: () => string,
+): Progress {
+  const timer = setInterval(() => cli.log(totalsLine()), HEARTBEAT_MS);
+  timer.unref();
+  return {
+    model,
+    onEvent: (event) => {
+      model.apply(event);
+      const line = lineOf(event, model);
+      if (line !== undefined) cli.log(line);
+    },
+    [Symbol.dispose]: () => {
+      clearInterval(timer);
+      cli.log(totalsLine());
+    },
+  };
+}
+
+function terminalLine(event: DispatchEvent): string | undefined {
+  if (event.kind === 'node' && event.event.kind === 'resolved') {
+    return `${imageName(event.node)}: resolved ${event.event.desc.digest}`;
+  }
+  return undefined;
+}
+
+function plainLine(event: DispatchEvent, model: ProgressModel): string | undefined {
+  if (event.kind !== 'image') return undefined;
+  const { root, state, desc, error } = event.result;
+  const { ended, total } = model.images;
+  const where = total === 1 ? '' : ` (${ended}/${total}, ${bytesText(model.here)}, ${durationText(model.elapsedMs)})`;
+  if (state === 'done') return `${imageName(root)}: done ${desc?.digest ?? ''}${where}`;
+  return `${imageName(root)}: ${state}${error === undefined || state === 'cancelled' ? '' : `: ${errorLine(error)}`}${where}`;
+}
+
+function jsonLine(event: DispatchEvent): string | undefined {
+  if (event.kind === 'image') {
+    const { root, state, desc, error } = event.result;
+    return JSON.stringify({
+      kind: 'image',
+      name: imageName(root),
+      state,
+      digest: desc?.digest,
+      code: error?.code,
+      error: error?.message,
+    });
+  }
+  if (event.kind === 'node' && event.event.kind === 'resolved') {
+    return JSON.stringify({ kind: 'resolved', name: imageName(event.node), digest: event.event.desc.digest });
+  }
+  return undefined;
+}
+
+const totals = (model: ProgressModel) => ({
+  images: model.images,
+  bytes: { transferred: model.transferred, here: model.here, known: model.known },
+  bytesPerSecond: Math.round(model.rate),
+  elapsedMs: Math.round(model.elapsedMs),
+});

@@ -1,0 +1,81 @@
+/** What `pull` and `fetch` share: they differ in whether names are recorded. */
+import type { Command, OptionValues } from '@commander-js/extra-typings';
+import { pull, type PullRequest } from '../app/pull.ts';
+import { openRegistries, openStore, resolversOf } from '../app/wiring.ts';
+import { GantryError } from '../errors.ts';
+import { formatPlatform, hostPlatform, matchAll, type PlatformMatcher, parseMatcher } from '../oci/platform.ts';
+import { parseReference, type Reference } from '../oci/reference.ts';
+import { type Cli, configOf } from './cli.ts';
+import {
+  formatOption,
+  parseCount,
+  progressOption,
+  quietOption,
+  type RegistryFlags,
+  registrySettings,
+  storeOption,
+  verboseOption,
+  withRegistryOptions,
+} from './options.ts';
+import type { Format } from './output.ts';
+import { openProgress, type ProgressMode } from './progress/progress.ts';
+import { endWith, printResults } from './run-result.ts';
+
+const DEFAULT_CONCURRENCY = 16;
+
+export interface PullFlags extends RegistryFlags {
+  readonly platform?: string | undefined;
+  readonly allPlatforms?: true | undefined;
+  readonly concurrency: number;
+  readonly store?: string | undefined;
+  readonly format: Format;
+  readonly progress: ProgressMode;
+  readonly quiet?: true | undefined;
+}
+
+export function withPullOptions<Args extends unknown[], Opts extends OptionValues>(command: Command<Args, Opts>) {
+  return withRegistryOptions(
+    command
+      .option(
+        '--platform <list>',
+        'platforms with commas between them (default: linux on the architecture of this machine)',
+      )
+      .option('-a, --all-platforms', 'all platforms, and what comes with them')
+      .option('--concurrency <n>', 'nodes handled at a time', parseCount(1), DEFAULT_CONCURRENCY)
+      .addOption(storeOption())
+      .addOption(formatOption())
+      .addOption(progressOption())
+      .addOption(quietOption('no progress; print REPOSITORY@DIGEST for each image'))
+      .addOption(verboseOption()),
+  );
+}
+
+/** Pulls, shows how it goes, prints the results and sets the exit code. */
+export async function pullImages(cli: Cli, texts: readonly string[], flags: PullFlags, named: boolean): Promise<void> {
+  const refs = distinct(texts.map(parseReference));
+  const platforms = matcherOf(flags);
+  const config = configOf(cli, flags);
+  const store = openStore(config);
+  await store.exists(); // a path that cannot be a store is told before anything is asked of a registry
+  await using client = openRegistries(config, registrySettings(flags, config, cli));
+  const request: PullRequest = { refs, platforms, concurrency: flags.concurrency, named };
+  const quiet = flags.quiet ?? false;
+  const progress = openProgress(cli, quiet ? 'quiet' : flags.progress, refs.length);
+  const onEvent = progress.onEvent.bind(progress);
+  const result = await pull({ store, resolver: resolversOf(client) }, request, { signal: cli.signal, onEvent }).finally(
+    () => {
+      progress[Symbol.dispose]();
+    },
+  );
+  await printResults(cli, result, { format: flags.format, quiet });
+  endWith(cli, result);
+}
+
+function matcherOf({ platform, allPlatforms }: PullFlags): PlatformMatcher {
+  if (platform !== undefined && allPlatforms === true) {
+    throw new GantryError('USAGE', 'say --platform or --all-platforms, not both', { origin: 'user' });
+  }
+  return allPlatforms === true ? matchAll : parseMatcher(platform ?? formatPlatform(hostPlatform()));
+}
+
+const distinct = (refs: readonly Reference[]): Reference[] => [...new Map(refs.map((ref) => [ref.name, ref])).values()];

@@ -1,0 +1,62 @@
+/** The end of a run: its results on stdout, its failures on stderr, its exit code. */
+import { exitCodeOf, type GantryError } from '../errors.ts';
+import type { ImageResult, RunResult } from '../flow/dispatcher.ts';
+import type { Cli } from './cli.ts';
+import { type Format, write } from './output.ts';
+import { errorLine, printCauses } from './print-error.ts';
+import { imageName } from './progress/model.ts';
+
+const PARTIAL = 3;
+
+/**
+ * As a table nothing more is printed: the progress has told it. With -q a line REPOSITORY@DIGEST for each image that is done; as
+ * JSON an object for each image, whatever its state.
+ */
+export async function printResults(
+  cli: Cli,
+  result: RunResult,
+  how: { format: Format; quiet: boolean },
+): Promise<void> {
+  const { images } = result;
+  if (how.format === 'json') await write(cli, `${JSON.stringify(images.map(imageJson), null, 2)}\n`);
+  else if (how.format === 'jsonl')
+    await write(cli, images.map((image) => `${JSON.stringify(imageJson(image))}\n`).join(''));
+  else if (how.quiet) {
+    const done = images.filter((image) => image.state === 'done');
+    await write(cli, done.map(({ root, desc }) => `${root.source}@${desc?.digest ?? ''}\n`).join(''));
+  }
+}
+
+/** The shape that docs/json.md describes. */
+function imageJson({ root, state, desc, error }: ImageResult): Record<string, unknown> {
+  return {
+    name: imageName(root),
+    state,
+    ...(desc === undefined ? {} : { digest: desc.digest, mediaType: desc.mediaType }),
+    ...(error === undefined ? {} : { error: errorJson(error) }),
+  };
+}
+
+const errorJson = (error: GantryError): Record<string, unknown> => ({
+  code: error.code,
+  origin: error.origin,
+  message: error.message,
+  ...(error.host === undefined ? {} : { host: error.host }),
+  ...(error.digest === undefined ? {} : { digest: error.digest }),
+  ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+});
+
+/** One line for each failure, and the exit code: that of the failure when all failed alike, 3 when some are done. */
+export function endWith(cli: Cli, { images }: RunResult): void {
+  const failed = images.filter((image) => image.state === 'failed');
+  for (const { root, error } of failed) {
+    cli.stderr.write(`gantry: ${imageName(root)}: ${errorLine(error)}\n`);
+    if (cli.verbose) printCauses(error, cli);
+  }
+  if (failed.length === 0) return;
+  const done = images.some((image) => image.state === 'done');
+  if (images.length > 1) cli.stderr.write(`gantry: ${failed.length} of ${images.length} images failed\n`);
+  const codes = new Set(failed.map(({ error }) => exitCodeOf(error)));
+  const [only = 1] = codes;
+  cli.exitCode = done ? PARTIAL : codes.size === 1 ? only : 1;
+}

@@ -1,0 +1,24 @@
+import { GantryError } from '../errors.ts';
+
+/** 128 + the signal's number, as a shell reports it. */
+const EXIT = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+/** The first signal stops the work and lets it tidy up; the second one ends the process at once. */
+export function installSignals(abort: AbortController): Disposable & { readonly exitCode: number | undefined } {
+  let exitCode: number | undefined;
+  const on = (signal: keyof typeof EXIT) => (): void => {
+    if (exitCode !== undefined) process.exit(exitCode);
+    exitCode = EXIT[signal];
+    abort.abort(new GantryError('CANCELLED', `stopped by ${signal}`, { origin: 'user' }));
+  };
+  const handlers = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => ({ signal, handler: on(signal) }));
+  for (const { signal, handler } of handlers) process.on(signal, handler);
+  return {
+    get exitCode() {
+      return exitCode;
+    },
+    [Symbol.dispose]: () => {
+      for (const { signal, handler } of handlers) process.off(signal, handler);
+    },
+  };
+}

@@ -1,0 +1,207 @@
+/** Requests to registries: which host, how many at a time, what to try again. */
+import type { ByteStream, CallOptions, OpenOptions } from '../call.ts';
+import { asGantryError, GantryError, isCode } from '../errors.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Reference } from '../oci/reference.ts';
+import { aboutContent } from '../remote/registry-errors.ts';
+import type { ContentKind, Fetcher, Resolved, Resolver } from '../remote/ports.ts';
+import { BlobFetch } from './blob-fetch.ts';
+import { DEFAULT_STALL_LIMITS, type StallLimits } from './body.ts';
+import type { CredentialSources } from './credentials.ts';
+import { refuseDisguises } from './disguise.ts';
+import { Gate } from './gate.ts';
+import { HostRequests } from './host-requests.ts';
+import { type Capability, type HostsConfig, readHosts, type RegistryHost } from './hosts.ts';
+import type { ProxyConfig } from './proxy.ts';
+import { RateLimit } from './rate-limit.ts';
+import { resolveReference } from './resolve.ts';
+import { DEFAULT_RETRY, type OnRetry, retrying, type RetryConfig } from './retry.ts';
+import { listTags } from './tags.ts';
+import { type HttpResponse, Transport, type TransportOptions } from './transport.ts';
+
+export interface RegistryClientOptions {
+  readonly userAgent: string;
+  readonly credentials: CredentialSources;
+  readonly hosts: HostsConfig;
+  /** PEM of CAs to trust beside those of the system, for every registry. */
+  readonly ca?: readonly string[];
+  readonly proxies?: ProxyConfig;
+  /** Simultaneous requests to one registry. */
+  readonly maxPerRegistry?: number;
+  /** Bytes per second over all transfers. */
+  readonly limitRate?: number;
+  readonly connectTimeoutMs?: number;
+  readonly headersTimeoutMs?: number;
+  readonly retry?: Partial<RetryConfig>;
+  readonly stall?: Partial<StallLimits>;
+  readonly lookup?: TransportOptions['lookup'];
+  /** Told before a request is tried again. */
+  readonly onRetry?: OnRetry;
+}
+
+/** One request to whichever host serves a registry. */
+export interface RegistryRequest {
+  readonly method: 'GET' | 'HEAD';
+  readonly registry: string;
+  /** `library/redis`; empty for the registry as a whole. */
+  readonly path: string;
+  /** Below the repository: `manifests/latest`, `tags/list?n=100`. */
+  readonly object: string;
+  readonly capability: Capability;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Statuses that are answers; every other is an error. */
+  readonly expect: readonly number[];
+  /** For messages, as a noun phrase. */
+  readonly what: string;
+  /** The content that it is about. */
+  readonly digest?: string | undefined;
+}
+
+/** Tries of a host that has another one behind it: waiting out a mirror's trouble would cost more than passing it by. */
+const MIRROR_ATTEMPTS = 2;
+
+/** What is done with a response while its host can still be asked again. */
+type Finish<T> = (response: HttpResponse) => Promise<T>;
+
+export class RegistryClient implements Resolver, AsyncDisposable {
+  readonly #options: RegistryClientOptions;
+  readonly #transport: Transport;
+  readonly #requests: HostRequests;
+  readonly #retry: RetryConfig;
+  readonly #rateLimit: RateLimit | undefined;
+  readonly #hosts = new Map<string, Promise<RegistryHost[]>>();
+  readonly #gates = new Map<string, Gate>();
+
+  constructor(options: RegistryClientOptions) {
+    this.#options = options;
+    this.#retry = { ...DEFAULT_RETRY, ...options.retry };
+    this.#rateLimit = options.limitRate === undefined ? undefined : new RateLimit(options.limitRate);
+    this.#transport = new Transport({
+      userAgent: options.userAgent,
+      connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
+      headersTimeoutMs: options.headersTimeoutMs ?? 30_000,
+      stall: { ...DEFAULT_STALL_LIMITS, ...options.stall },
+      proxies: options.proxies ?? {},
+      ...(options.lookup === undefined ? {} : { lookup: options.lookup }),
+    });
+    const { credentials, ca = [] } = options;
+    this.#requests = new HostRequests({ transport: this.#transport, credentials, ca });
+  }
+
+  /** @throws GantryError NOT_FOUND, UNAUTHORIZED, ... */
+  resolve(ref: Reference, opts: CallOptions): Promise<Resolved> {
+    return resolveReference(this, ref, opts);
+  }
+
+  fetcher(repository: string): Fetcher {
+    const { onRetry } = this.#options;
+    const common = { client: this, repository, retry: this.#retry, rateLimit: this.#rateLimit, onRetry };
+    return {
+      fetch: (kind: ContentKind, desc: Descriptor, opts: OpenOptions): Promise<ByteStream> =>
+        BlobFetch.open({ ...common, kind, desc }, opts),
+    };
+  }
+
+  /** All tags of a repository, page by page. */
+  tags(repository: string, opts: CallOptions): AsyncIterable<string[]> {
+    return listTags(this, repository, opts);
+  }
+
+  /** Whether the registry takes the credentials that are configured for it. @throws GantryError UNAUTHORIZED, ... */
+  async ping(registry: string, opts: CallOptions): Promise<void> {
+    const what = `the API of ${registry}`;
+    const place = { registry, path: '', object: '', capability: 'resolve' } as const;
+    const request: RegistryRequest = { ...place, method: 'GET', headers: {}, expect: [200], what };
+    const response = await this.request(request, opts);
+    await response.body.discard();
+  }
+
+  /**
+   * Sends a request to the hosts of a registry in turn, each with its own retries, until one answers as expected. The body
+   * of the answer must be read or disposed; until then it takes one of the registry's places.
+   */
+  request(request: RegistryRequest, opts: CallOptions): Promise<HttpResponse> {
+    return this.#fromHosts(request, (response) => Promise.resolve(response), opts);
+  }
+
+  /** The same with a small body, whose reading is a part of each try. @throws GantryError TOO_LARGE beyond `limit` bytes */
+  read(request: RegistryRequest, limit: number, opts: CallOptions): Promise<{ response: HttpResponse; bytes: Buffer }> {
+    const finish = async (response: HttpResponse): Promise<{ response: HttpResponse; bytes: Buffer }> => {
+      await using body = response.body;
+      refuseDisguises(response, request.what);
+      return { response, bytes: await body.bytes(limit, request.what) };
+    };
+    return this.#fromHosts(request, finish, opts);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#transport[Symbol.asyncDispose]();
+  }
+
+  async #fromHosts<T>(request: RegistryRequest, finish: Finish<T>, opts: CallOptions): Promise<T> {
+    const hosts = (await this.#hostsOf(request.registry)).filter((host) => host.capabilities.has(request.capability));
+    const { registry, capability } = request;
+    let last = new GantryError('UNSUPPORTED', `no host of ${registry} is configured for ${capability}`, {
+      origin: 'user',
+    });
+    for (const host of hosts) {
+      const attempts = host === hosts.at(-1) ? this.#retry.attempts : Math.min(MIRROR_ATTEMPTS, this.#retry.attempts);
+      try {
+        return await this.#fromHost(host, request, finish, { ...opts, attempts });
+      } catch (err) {
+        if (opts.signal.aborted) throw err;
+        last = aboutContent(asGantryError(err, 'NETWORK'), request.digest);
+      }
+    }
+    throw last;
+  }
+
+  #fromHost<T>(
+    host: RegistryHost,
+    request: RegistryRequest,
+    finish: Finish<T>,
+    opts: CallOptions & { attempts: number },
+  ): Promise<T> {
+    const gate = this.#gateOf(host);
+    const attempt = async (): Promise<T> => {
+      const leave = await gate.enter(opts);
+      let response: HttpResponse;
+      try {
+        response = await this.#requests.send(host, request, opts);
+      } catch (err) {
+        leave();
+        this.#heed(err, gate, host);
+        throw err;
+      }
+      response.body.onClose(leave);
+      return finish(response);
+    };
+    const config = { ...this.#retry, attempts: opts.attempts };
+    return retrying(attempt, config, { signal: opts.signal, onRetry: this.#options.onRetry });
+  }
+
+  /** What one request hears about when to come back is for all of them. Not what the place of a redirect says about itself. */
+  #heed(err: unknown, gate: Gate, host: RegistryHost): void {
+    if (!isCode(err, 'RATE_LIMITED', 'UPSTREAM') || err.retryAfterMs === undefined) return;
+    if (err.host !== new URL(host.origin).host) return;
+    // A limit is counted against us; an outage may end earlier than announced, and somebody has to find out.
+    const longest = err.code === 'RATE_LIMITED' ? Infinity : this.#retry.maxRetryAfterMs;
+    gate.closeFor(Math.min(err.retryAfterMs, longest), err.message);
+  }
+
+  #hostsOf(registry: string): Promise<RegistryHost[]> {
+    const known = this.#hosts.get(registry);
+    if (known !== undefined) return known;
+    const hosts = readHosts(registry, this.#options.hosts);
+    this.#hosts.set(registry, hosts);
+    hosts.catch(() => this.#hosts.delete(registry)); // a long-lived worker sees the file once it is mended
+    return hosts;
+  }
+
+  #gateOf(host: RegistryHost): Gate {
+    const known =
+      this.#gates.get(host.origin) ?? new Gate(this.#options.maxPerRegistry ?? 8, this.#retry.maxRetryAfterMs);
+    this.#gates.set(host.origin, known);
+    return known;
+  }
+}

@@ -1,0 +1,176 @@
+/** One request to one host of a registry: its credentials, and the redirects that may be followed. No retries. */
+import type { CallOptions } from '../call.ts';
+import { GantryError } from '../errors.ts';
+import { answerError, parseRetryAfter } from '../remote/registry-errors.ts';
+import type { RegistryRequest } from './client.ts';
+import { CredentialLookup, type CredentialSources } from './credentials.ts';
+import type { RegistryHost } from './hosts.ts';
+import { isRedirect, MAX_REDIRECTS, nextUrl, tooManyRedirects } from './redirect.ts';
+import { safeUrl } from './redact.ts';
+import type { Secret } from './secret.ts';
+import { type AuthTarget, Tokens } from './tokens.ts';
+import type { HttpRequest, HttpResponse, Route, Transport } from './transport.ts';
+
+const MAX_ERROR_BODY_BYTES = 8 << 10;
+
+export interface HostRequestsParts {
+  readonly transport: Transport;
+  readonly credentials: CredentialSources;
+  /** PEM of CAs to trust beside those of the system, everywhere. */
+  readonly ca: readonly string[];
+}
+
+interface HostRoutes {
+  readonly home: Route;
+  readonly name: Route;
+}
+
+export class HostRequests {
+  readonly #transport: Transport;
+  readonly #tokens: Tokens;
+  readonly #routes = new WeakMap<RegistryHost, HostRoutes>();
+  readonly #public = new Map<string, boolean>();
+  readonly #defaultRoute: Route;
+
+  constructor({ transport, credentials, ca }: HostRequestsParts) {
+    this.#transport = transport;
+    this.#defaultRoute = { ca };
+    this.#tokens = new Tokens({
+      transport,
+      credentials: new CredentialLookup(credentials),
+      routeTo: (host, url) => this.#routeTo(host, url),
+      isPublic: (host) => this.#isPublic(host),
+    });
+  }
+
+  /** One try, with a second one after a 401: its challenge says what to send, and a token may have run out. */
+  async send(host: RegistryHost, request: RegistryRequest, opts: CallOptions): Promise<HttpResponse> {
+    const scope = request.path === '' ? '' : `repository:${request.path}:pull`;
+    const target: AuthTarget = { host, path: request.path, scope };
+    const header = await this.#tokens.header(target, opts);
+    const first = await this.#redirected(host, request, header, opts);
+    if (first.status !== 401) return this.#checked(first, host, request, header);
+    await first.body.discard();
+    const answer = await this.#tokens.answer(target, first.header('www-authenticate'), header, opts);
+    const second = await this.#redirected(host, request, answer, opts);
+    if (second.status !== 401) return this.#checked(second, host, request, answer);
+    await second.body.discard();
+    throw await this.#tokens.declined(target, second.header('www-authenticate'), opts);
+  }
+
+  /** Follows redirects by the rules that keep credentials where they belong. */
+  async #redirected(
+    host: RegistryHost,
+    request: RegistryRequest,
+    authorization: Secret | undefined,
+    opts: CallOptions,
+  ): Promise<HttpResponse> {
+    const start = urlOf(host, request);
+    let url = start;
+    for (let hop = 0; ; hop += 1) {
+      const response = await this.#transport.send(await this.#hop(host, request, start, url, authorization), opts);
+      if (!isRedirect(response.status)) {
+        const isWanted = response.status < 400 || request.expect.includes(response.status);
+        if (url.origin !== start.origin && !isWanted) throw await targetFailed(response, url, request);
+        return response;
+      }
+      await response.body.discard();
+      if (hop >= MAX_REDIRECTS) throw tooManyRedirects(start, request.what);
+      url = nextUrl(url, response.header('location'), request.what);
+    }
+  }
+
+  async #hop(
+    host: RegistryHost,
+    request: RegistryRequest,
+    start: URL,
+    url: URL,
+    authorization: Secret | undefined,
+  ): Promise<HttpRequest> {
+    const home = url.origin === start.origin;
+    const own = home
+      ? Object.fromEntries(host.headers.map(({ name, value }) => [name.toLowerCase(), value.reveal()]))
+      : {};
+    const auth = home && authorization !== undefined ? { authorization: authorization.reveal() } : {};
+    return {
+      method: request.method,
+      url,
+      headers: { ...own, ...request.headers, ...auth },
+      route: this.#routeTo(host, url),
+      publicOnly: !home && (await this.#isPublic(host)),
+    };
+  }
+
+  async #checked(
+    response: HttpResponse,
+    host: RegistryHost,
+    request: RegistryRequest,
+    sent: Secret | undefined,
+  ): Promise<HttpResponse> {
+    if (request.expect.includes(response.status)) return response;
+    throw answerError({
+      status: response.status,
+      retryAfter: response.header('retry-after'),
+      body: await response.body.head(MAX_ERROR_BODY_BYTES).catch(() => new Uint8Array()),
+      host: new URL(host.origin).host,
+      what: request.what,
+      secrets: (sent?.reveal() ?? '').split(' ').slice(1),
+    });
+  }
+
+  /** A host's client certificate is a credential and for its origin; which CAs to trust, and how to get there, is for its name. */
+  #routeTo(host: RegistryHost, url: URL): Route {
+    const own = new URL(host.origin);
+    if (url.hostname !== own.hostname) return this.#defaultRoute;
+    const { home, name } = this.#routesOf(host);
+    return url.origin === own.origin ? home : name;
+  }
+
+  #routesOf(host: RegistryHost): HostRoutes {
+    const known = this.#routes.get(host);
+    if (known !== undefined) return known;
+    const [client] = host.client;
+    const name: Route = {
+      ca: [...(this.#defaultRoute.ca ?? []), ...host.ca],
+      ...(host.proxy === undefined ? {} : { proxy: host.proxy }),
+      ...(host.dialTimeoutMs === undefined ? {} : { connectTimeoutMs: host.dialTimeoutMs }),
+      skipVerify: host.skipVerify,
+    };
+    const home = client === undefined ? name : { ...name, cert: client.cert, key: client.key };
+    this.#routes.set(host, { home, name });
+    return { home, name };
+  }
+
+  async #isPublic(host: RegistryHost): Promise<boolean> {
+    const { hostname } = new URL(host.origin);
+    const known = this.#public.get(hostname);
+    if (known !== undefined) return known;
+    const found = await this.#transport.isPublicHost(hostname);
+    if (found !== undefined) this.#public.set(hostname, found);
+    return found ?? true; // behind a proxy there may be no DNS; the careful answer
+  }
+}
+
+function urlOf(host: RegistryHost, request: RegistryRequest): URL {
+  const path = request.path === '' ? '/' : `/${request.path}/`;
+  const url = new URL(`${host.origin}${host.pathPrefix}${path}${request.object}`);
+  if (host.isMirror) url.searchParams.set('ns', request.registry);
+  return url;
+}
+
+/**
+ * Elsewhere, a 401, 403 or 404 says that the signed URL has run out, not that we may not have the content: another try asks
+ * the registry anew, never this place.
+ */
+async function targetFailed(response: HttpResponse, url: URL, request: RegistryRequest): Promise<GantryError> {
+  await response.body.discard();
+  const { status } = response;
+  const retryAfterMs = parseRetryAfter(response.header('retry-after'), Date.now());
+  const code = status === 429 ? 'RATE_LIMITED' : 'UPSTREAM';
+  return new GantryError(code, `${safeUrl(url)}, where the registry sent us for ${request.what}, answered ${status}`, {
+    origin: 'source',
+    status,
+    host: url.host,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}

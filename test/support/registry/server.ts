@@ -1,0 +1,230 @@
+import * as http from 'node:http';
+import * as https from 'node:https';
+import type { Server, Socket } from 'node:net';
+import { closed, listen } from '../listen.ts';
+import type { Answer, Asked, Cut } from './answer.ts';
+import { type FaultOrder, Faults, type OrderedFault } from './faults.ts';
+import { type Filter, Log, type LogEntry, type WaitOptions } from './log.ts';
+import { cutNow, send, unlessGone, type Wire } from './send.ts';
+
+export type Named = Pick<LogEntry, 'kind' | 'repo' | 'object'>;
+export type RequestHook = (entry: LogEntry) => void | Promise<void>;
+
+export interface ListenOptions {
+  /** What `https.createServer` takes; plain HTTP without it. */
+  readonly tls?: https.ServerOptions;
+  /** The name in `host` and `url`; the server listens on 127.0.0.1 whatever it is. */
+  readonly hostname?: string;
+  readonly port?: number;
+  /** For every answer: milliseconds before it, and bytes a second of each connection. */
+  readonly latencyMs?: number;
+  readonly bytesPerSecond?: number;
+}
+
+interface Connection {
+  readonly id: number;
+  readonly socket: Socket;
+  resetNext: Cut | undefined;
+}
+
+const authKindOf = (header: string | undefined): LogEntry['authKind'] => {
+  if (header === undefined) return 'none';
+  const scheme = header.split(' ', 1)[0]?.toLowerCase();
+  return scheme === 'basic' || scheme === 'bearer' ? scheme : 'other';
+};
+
+/** An HTTP server with a log and faults; what it serves is up to the class below. */
+export abstract class TestServer implements AsyncDisposable {
+  readonly log: Log;
+  readonly name: string;
+  latencyMs: number;
+  bytesPerSecond: number | undefined;
+  readonly #options: ListenOptions;
+  readonly #faults: Faults;
+  readonly #server: http.Server;
+  readonly #connections = new Map<string, Connection>();
+  readonly #hooks = new Set<RequestHook>();
+  readonly #errors: unknown[] = [];
+  #accepted = 0;
+  #port = 0;
+
+  protected constructor(name: string, options: ListenOptions, shared: { log?: Log; faults?: Faults } = {}) {
+    this.name = name;
+    this.log = shared.log ?? new Log();
+    this.#faults = shared.faults ?? new Faults();
+    this.#options = options;
+    this.latencyMs = options.latencyMs ?? 0;
+    this.bytesPerSecond = options.bytesPerSecond;
+    const listener = (req: http.IncomingMessage, res: http.ServerResponse): void => {
+      this.#serve(req, res).catch((err: unknown) => {
+        this.#errors.push(err);
+        res.destroy();
+      });
+    };
+    // No idle timeout: a connection ends when the client or a fault ends it.
+    const timeouts = { keepAliveTimeout: 0, requestTimeout: 0, headersTimeout: 0, noDelay: true };
+    this.#server = options.tls
+      ? https.createServer({ ...timeouts, ...options.tls }, listener)
+      : http.createServer(timeouts, listener);
+    (this.#server as Server).on('connection', (socket: Socket) => this.#accept(socket));
+  }
+
+  /** What a path names. */
+  protected abstract describe(url: URL): Named;
+  /** Undefined when the request may pass. */
+  protected authorize(_asked: Asked): Answer | undefined {
+    return undefined;
+  }
+  protected abstract route(asked: Asked): Answer | Promise<Answer>;
+
+  protected async listen(): Promise<void> {
+    this.#port = await listen(this.#server, this.#options.port);
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** `127.0.0.1:port`, as it stands in a reference. */
+  get host(): string {
+    return `${this.#options.hostname ?? '127.0.0.1'}:${this.#port}`;
+  }
+
+  get url(): string {
+    return `${this.#options.tls ? 'https' : 'http'}://${this.host}`;
+  }
+
+  fault(order: FaultOrder): OrderedFault {
+    return this.#faults.order(order);
+  }
+
+  clearFaults(): void {
+    this.#faults.clear();
+  }
+
+  protected get faults(): Faults {
+    return this.#faults;
+  }
+
+  /** Called with every request before it is looked at; the answer waits for a promise. */
+  onRequest(hook: RequestHook): Disposable {
+    this.#hooks.add(hook);
+    return { [Symbol.dispose]: () => void this.#hooks.delete(hook) };
+  }
+
+  waitFor(filter: Filter | ((entry: LogEntry) => boolean), options?: WaitOptions): Promise<LogEntry> {
+    return this.log.waitFor(filter, options);
+  }
+
+  count(filter?: Filter): number {
+    return this.log.count(filter);
+  }
+
+  maxConcurrent(filter?: Filter, options?: { per?: 'all' | 'object' | 'repo' }): number {
+    return this.log.maxConcurrent(filter, options);
+  }
+
+  openConnections(): number {
+    return this.#connections.size;
+  }
+
+  /** Connections accepted since the start. */
+  acceptedConnections(): number {
+    return this.#accepted;
+  }
+
+  /** Ends every connection, idle or not. */
+  async dropConnections(by: Cut = 'RST'): Promise<void> {
+    await Promise.all([...this.#connections.values()].map(({ socket }) => cutNow(socket, by)));
+  }
+
+  /** Closes everything. Throws what went wrong inside the server or its hooks, so that no test passes over it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const over = closed(this.#server);
+    for (const { socket } of this.#connections.values()) socket.destroy();
+    await over;
+    if (this.#errors.length > 0) throw new AggregateError(this.#errors, `${this.name}: the test server failed`);
+  }
+
+  #accept(socket: Socket): void {
+    const key = `${socket.remotePort}`;
+    this.#accepted += 1;
+    this.#connections.set(key, { id: this.#accepted, socket, resetNext: undefined });
+    socket.on('error', () => {}); // the client may leave whenever it likes
+    socket.once('close', () => this.#connections.delete(key));
+  }
+
+  #open(req: http.IncomingMessage, connection: Connection): { url: URL; entry: LogEntry } {
+    const path = req.url ?? '/';
+    const url = new URL(`${this.url}${path.startsWith('/') ? path : `/${path}`}`);
+    const { authorization, cookie, host, range } = req.headers;
+    const entry: LogEntry = {
+      id: this.log.nextId(),
+      server: this.name,
+      method: req.method ?? 'GET',
+      path,
+      ...this.describe(url),
+      range,
+      authKind: authKindOf(authorization),
+      authorization,
+      cookie,
+      host,
+      headers: req.headers,
+      body: '',
+      connection: connection.id,
+      startedAt: performance.now(),
+      status: 0,
+      bytesSent: 0,
+      endedAt: undefined,
+      outcome: 'open',
+    };
+    return { url, entry };
+  }
+
+  async #serve(req: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const connection = this.#connections.get(`${req.socket.remotePort}`);
+    if (connection === undefined) return void response.destroy(); // closed since
+    const { url, entry } = this.#open(req, connection);
+    const gone = new AbortController();
+    response.once('close', () => {
+      gone.abort();
+      this.log.end(entry, 'gone');
+    });
+    const ending = (): void => this.log.end(entry, 'sent');
+    const wire: Wire = { response, socket: connection.socket, gone: gone.signal, entry, ending };
+    this.log.add(entry);
+    if (connection.resetNext) {
+      this.log.end(entry, 'cut');
+      return cutNow(connection.socket, connection.resetNext);
+    }
+    for (const hook of this.#hooks) await unlessGone(Promise.resolve(hook(entry)), gone.signal);
+    const asked: Asked = { entry, url, body: await bodyOf(req) };
+    entry.body = asked.body.subarray(0, 65_536).toString();
+    const built = await this.#build(asked);
+    connection.resetNext = built.resetNext;
+    const whole = await send(built, wire);
+    this.log.end(entry, whole ? 'sent' : gone.signal.aborted ? 'gone' : 'cut');
+    for (const act of built.afterwards) act();
+    return undefined;
+  }
+
+  async #build(asked: Asked): Promise<Answer> {
+    const refusal = this.authorize(asked);
+    const built = refusal ?? (await this.route(asked));
+    built.delayMs = this.latencyMs;
+    built.bytesPerSecond = this.bytesPerSecond;
+    for (const effect of this.#faults.take(asked.entry, refusal === undefined)) effect(built, asked);
+    return built;
+  }
+}
+
+/** A request body that tests of reading need: tokens are asked for with a form. */
+async function bodyOf(req: http.IncomingMessage): Promise<Buffer> {
+  if (req.method === 'GET' || req.method === 'HEAD') return Buffer.alloc(0);
+  const parts: Buffer[] = [];
+  for await (const part of req) {
+    const bytes: Buffer = part;
+    parts.push(bytes);
+  }
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { identityOf } from '../../../src/registry/credentials.ts';
+import { Secret } from '../../../src/registry/secret.ts';
+import { leaks, MARKER, printed } from './temp.ts';
+
+test('a secret shows in no way of printing it', () => {
+  const secret = new Secret(MARKER);
+  assert.equal(secret.reveal(), MARKER);
+  const holders = [
+    secret,
+    { secret },
+    [secret],
+    new Map([['a', secret]]),
+    new Error(`x ${String(secret)}`, { cause: { secret } }),
+  ];
+  for (const holder of holders) assert.ok(!leaks(printed(holder)));
+  assert.equal(`${String(secret)} ${JSON.stringify({ secret })}`, '[secret] {"secret":"[secret]"}');
+  assert.deepEqual(Object.getOwnPropertyNames(secret), []);
+});
+
+test('the identity of credentials is equal for equal ones and tells nothing', () => {
+  const basic = (username: string, password: string) =>
+    identityOf({ kind: 'basic', username, password: new Secret(password) });
+  assert.equal(basic('a', MARKER), basic('a', MARKER));
+  const token = new Secret(MARKER);
+  const all = [
+    basic('a', MARKER),
+    basic('b', MARKER),
+    basic('a', 'other'),
+    basic('a","', MARKER),
+    identityOf({ kind: 'identity-token', username: 'a', token }),
+    identityOf({ kind: 'identity-token', token }),
+    identityOf({ kind: 'registry-token', token }),
+    identityOf({ kind: 'anonymous' }),
+  ];
+  assert.equal(new Set(all).size, all.length);
+  assert.ok(!all.some(leaks));
+});
