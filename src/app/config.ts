@@ -26,7 +26,9 @@ export interface Config {
 }
 
 /** @throws GantryError USAGE that names every variable that cannot be used */
-export function readConfig(env: Env): Config {
+export function readConfig(all: Env): Config {
+  // A variable that is set to nothing is not set, as the XDG specification has it and shells write it.
+  const env: Env = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== ''));
   const home = env['HOME'] ?? homedir();
   const data = env['XDG_DATA_HOME'] ?? join(home, '.local', 'share');
   const configHome = env['XDG_CONFIG_HOME'] ?? join(home, '.config');
@@ -54,7 +56,7 @@ export function readConfig(env: Env): Config {
       https: env['https_proxy'] ?? env['HTTPS_PROXY'],
       none: env['no_proxy'] ?? env['NO_PROXY'],
     },
-    env,
+    env: all,
   });
 }
 

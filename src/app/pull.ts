@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { CallOptions } from '../call.ts';
 import type { ImageNames } from '../content/ports.ts';
+import { isCode } from '../errors.ts';
 import type { DispatchEvent, ImageResult, RunResult } from '../flow/dispatcher.ts';
 import type { Node } from '../flow/handler.ts';
 import { LocalDispatcher } from '../flow/local-dispatcher.ts';
@@ -58,8 +59,8 @@ async function retryMoved(dispatcher: LocalDispatcher, result: RunResult, opts: 
   return { images: result.images.map((image) => better.get(image) ?? image) };
 }
 
-const hasMoved = ({ state, desc, error }: ImageResult): boolean =>
-  state === 'failed' && error?.code === 'NOT_FOUND' && desc !== undefined && error.digest === desc.digest;
+const hasMoved = ({ desc, error }: ImageResult): boolean =>
+  isCode(error, 'NOT_FOUND') && error.origin === 'source' && desc !== undefined && error.digest === desc.digest;
 
 const noNames: ImageNames = {
   record: () => Promise.resolve(),

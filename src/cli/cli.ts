@@ -1,4 +1,5 @@
 /** What every command gets from its surroundings. */
+import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import type { CallOptions } from '../call.ts';
 import { readConfig, type Config, type Env } from '../app/config.ts';
 
@@ -20,3 +21,13 @@ export const configOf = (cli: Cli, flags: { store?: string | undefined }): Confi
   const config = readConfig(cli.env);
   return flags.store === undefined ? config : { ...config, store: flags.store };
 };
+
+/** A command: what help shows of it without loading it, and where it is. */
+export interface CommandEntry {
+  readonly name: string;
+  readonly args: string;
+  readonly summary: string;
+  readonly group: 'Images' | 'Content' | 'Service';
+  /** Loaded only when it is asked for: loading all of them would cost more than most commands take. */
+  readonly load: () => Promise<{ command: (cli: Cli, commands: readonly CommandEntry[]) => CommandUnknownOpts }>;
+}

@@ -2,17 +2,21 @@
 import { Command, CommanderError, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import { gantryVersion } from '../app/version.ts';
 import { exitCodeOf, GantryError } from '../errors.ts';
-import type { Cli } from './cli.ts';
+import type { Cli, CommandEntry } from './cli.ts';
+import { stdoutError } from './output.ts';
 import { printError } from './print-error.ts';
 import { installSignals } from './signals.ts';
-import { COMMANDS, type CommandEntry } from './table.ts';
+import { COMMANDS } from './table.ts';
 
 export async function main(argv: readonly string[]): Promise<void> {
   const abort = new AbortController();
   const cli: Cli = {
     signal: abort.signal,
     env: process.env,
-    stdin: process.stdin,
+    // Opened by those who read it: there may be none.
+    get stdin() {
+      return process.stdin;
+    },
     stdout: process.stdout,
     stderr: process.stderr,
     exitCode: 0,
@@ -27,6 +31,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   } catch (err) {
     process.exitCode = signals.exitCode ?? report(err, cli);
   } finally {
+    if (signals.stoppedBy !== undefined) cli.log(`gantry: stopped by ${signals.stoppedBy}`);
     signals[Symbol.dispose]();
   }
 }
@@ -38,8 +43,9 @@ async function run(argv: readonly string[], cli: Cli): Promise<void> {
     .description('Moves container images in bulk.')
     .version(gantryVersion(), '-V, --version')
     .helpOption('-h, --help', 'show help')
-    .showSuggestionAfterError()
-    .exitOverride();
+    .helpCommand('help [command]', 'show help for a command')
+    .commandsGroup('Service:');
+  tame(program);
   for (const each of COMMANDS) {
     if (each === entry) program.addCommand(await loaded(each, cli));
     else program.command(`${each.name} ${each.args}`.trim()).helpGroup(`${each.group}:`).description(each.summary);
@@ -49,25 +55,32 @@ async function run(argv: readonly string[], cli: Cli): Promise<void> {
     program.outputHelp();
     return;
   }
-  if (name === 'help') {
-    const topic = COMMANDS.find((each) => each.name === argv[1]);
-    if (topic !== undefined) {
-      await run([topic.name, '--help'], cli);
-      return;
-    }
+  const topic = name === 'help' ? argv[1] : undefined;
+  if (topic !== undefined) {
+    // Through the command itself, which is not loaded here; an unknown one is told as such.
+    await run(topic.startsWith('-') ? ['--help'] : [topic, '--help'], cli);
+    return;
   }
   await program.parseAsync([...argv], { from: 'user' });
 }
 
 async function loaded(entry: CommandEntry, cli: Cli): Promise<CommandUnknownOpts> {
-  const made = (await entry.load()).command(cli).helpGroup(`${entry.group}:`).description(entry.summary);
-  for (const each of [made, ...made.commands]) each.exitOverride();
+  const made = (await entry.load()).command(cli, COMMANDS).helpGroup(`${entry.group}:`).description(entry.summary);
+  for (const each of [made, ...made.commands]) tame(each);
   return made;
 }
 
+/** commander throws in place of exiting, and what it has to say is said by `report`. */
+const tame = (command: CommandUnknownOpts): unknown =>
+  command.exitOverride().configureOutput({ outputError: () => undefined });
+
 function report(err: unknown, cli: Cli): number {
-  // commander has printed its own message already, and help is no error.
-  if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2;
+  if (err instanceof CommanderError) {
+    if (err.exitCode === 0) return 0; // help was asked for
+    const text = err.message.replace(/^error: /, '').replaceAll('\n', ' ');
+    printError(new GantryError('USAGE', text, { origin: 'user', hint: 'see --help' }), cli);
+    return 2;
+  }
   printError(err, cli);
   return exitCodeOf(err);
 }
@@ -76,7 +89,7 @@ function report(err: unknown, cli: Cli): number {
 function endOnClosedPipe(abort: AbortController): void {
   process.stdout.on('error', (err: NodeJS.ErrnoException) => {
     if (err.code === 'EPIPE') process.exit(0);
-    abort.abort(new GantryError('IO', `cannot write to stdout: ${err.code ?? err.message}`, { cause: err }));
+    abort.abort(stdoutError(err));
   });
   process.stderr.on('error', () => undefined); // there is nobody left to tell
 }

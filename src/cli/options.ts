@@ -61,7 +61,11 @@ export function withRegistryOptions<Args extends unknown[], Opts extends OptionV
     )
     .option('--max-per-registry <n>', 'requests at a time to one registry', parseCount(1), 8)
     .option('--limit-rate <bytes>', 'bytes per second over all transfers, such as 10M', parseBytes)
-    .option('--connect-timeout <time>', 'how long to wait for a connection', parseDuration, 10_000)
+    .addOption(
+      new Option('--connect-timeout <time>', 'how long to wait for a connection')
+        .argParser(parseDuration)
+        .default(10_000, '10s'),
+    )
     .option('--retries <n>', 'how often a request that failed in passing is tried again', parseCount(0), 4);
 }
 

@@ -1,5 +1,6 @@
 /** Results on stdout: a table for people, JSON of a documented shape (docs/json.md) for programs. */
 import { once } from 'node:events';
+import { GantryError, messageOf } from '../errors.ts';
 import type { Cli } from './cli.ts';
 import { tableText } from './units.ts';
 
@@ -38,5 +39,14 @@ export async function printItems<T>(
 
 /** Writes all of it before it goes on: a pipe takes what its reader has room for. */
 export async function write(cli: Pick<Cli, 'stdout'>, text: string | Uint8Array): Promise<void> {
-  if (!cli.stdout.write(text)) await once(cli.stdout, 'drain');
+  if (cli.stdout.write(text)) return;
+  try {
+    await once(cli.stdout, 'drain');
+  } catch (err) {
+    throw stdoutError(err);
+  }
 }
+
+/** The disk behind stdout is full, ...: all that comes there is lost. */
+export const stdoutError = (err: unknown): GantryError =>
+  new GantryError('IO', `cannot write to stdout: ${messageOf(err)}`, { origin: 'user', cause: err });

@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
-import { GantryError } from '../errors.ts';
+import { asGantryError, GantryError } from '../errors.ts';
 import type { Cli } from './cli.ts';
 
 export const askText = (cli: Cli, question: string): Promise<string> => ask(cli, question, true);
@@ -20,6 +20,8 @@ async function ask(cli: Cli, question: string, echo: boolean): Promise<string> {
   const lines = createInterface({ input: cli.stdin, output: echo ? cli.stderr : silent, terminal: true });
   try {
     return await lines.question('', { signal: cli.signal });
+  } catch (err) {
+    throw asGantryError(err); // Ctrl-C: the terminal gives it to us as a key
   } finally {
     lines.close();
     if (!echo) cli.stderr.write('\n');

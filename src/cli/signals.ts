@@ -4,18 +4,23 @@ import { GantryError } from '../errors.ts';
 const EXIT = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 /** The first signal stops the work and lets it tidy up; the second one ends the process at once. */
-export function installSignals(abort: AbortController): Disposable & { readonly exitCode: number | undefined } {
-  let exitCode: number | undefined;
+export function installSignals(
+  abort: AbortController,
+): Disposable & { readonly stoppedBy: keyof typeof EXIT | undefined; readonly exitCode: number | undefined } {
+  let stoppedBy: keyof typeof EXIT | undefined;
   const on = (signal: keyof typeof EXIT) => (): void => {
-    if (exitCode !== undefined) process.exit(exitCode);
-    exitCode = EXIT[signal];
+    if (stoppedBy !== undefined) process.exit(EXIT[stoppedBy]);
+    stoppedBy = signal;
     abort.abort(new GantryError('CANCELLED', `stopped by ${signal}`, { origin: 'user' }));
   };
   const handlers = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => ({ signal, handler: on(signal) }));
   for (const { signal, handler } of handlers) process.on(signal, handler);
   return {
+    get stoppedBy() {
+      return stoppedBy;
+    },
     get exitCode() {
-      return exitCode;
+      return stoppedBy && EXIT[stoppedBy];
     },
     [Symbol.dispose]: () => {
       for (const { signal, handler } of handlers) process.off(signal, handler);

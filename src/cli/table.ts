@@ -1,15 +1,5 @@
-/** The commands: what help shows without loading them, and where each is. */
-import type { CommandUnknownOpts } from '@commander-js/extra-typings';
-import type { Cli } from './cli.ts';
-
-export interface CommandEntry {
-  readonly name: string;
-  readonly args: string;
-  readonly summary: string;
-  readonly group: 'Images' | 'Content' | 'Service';
-  /** Loaded only when it is asked for: loading all of them would cost more than most commands take. */
-  readonly load: () => Promise<{ command: (cli: Cli) => CommandUnknownOpts }>;
-}
+/** The commands, in the order of help. */
+import type { CommandEntry } from './cli.ts';
 
 export const COMMANDS: readonly CommandEntry[] = [
   {

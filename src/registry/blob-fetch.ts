@@ -6,7 +6,7 @@ import { isNonDistributable, MANIFEST_ACCEPT } from '../oci/media-types.ts';
 import { parseRepository } from '../oci/reference.ts';
 import type { ContentKind } from '../remote/ports.ts';
 import { aboutContent } from '../remote/registry-errors.ts';
-import type { RegistryClient, RegistryRequest } from './client.ts';
+import type { RegistryRequest, RegistryRequests } from './requests.ts';
 import { refuseDisguises } from './disguise.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { type OnRetry, retryDelayMs, type RetryConfig } from './retry.ts';
@@ -18,7 +18,7 @@ const EARNED_BYTES = 1 << 20;
 const MAX_RESUMES = 100;
 
 export interface BlobFetchParts {
-  readonly client: RegistryClient;
+  readonly client: RegistryRequests;
   readonly repository: string;
   readonly kind: ContentKind;
   readonly desc: Descriptor;

@@ -11,9 +11,10 @@ import type { CredentialSources } from './credentials.ts';
 import { refuseDisguises } from './disguise.ts';
 import { Gate } from './gate.ts';
 import { HostRequests } from './host-requests.ts';
-import { type Capability, type HostsConfig, readHosts, type RegistryHost } from './hosts.ts';
+import { type HostsConfig, readHosts, type RegistryHost } from './hosts.ts';
 import type { ProxyConfig } from './proxy.ts';
 import { RateLimit } from './rate-limit.ts';
+import type { RegistryRequest, RegistryRequests } from './requests.ts';
 import { resolveReference } from './resolve.ts';
 import { DEFAULT_RETRY, type OnRetry, retrying, type RetryConfig } from './retry.ts';
 import { listTags } from './tags.ts';
@@ -39,31 +40,13 @@ export interface RegistryClientOptions {
   readonly onRetry?: OnRetry;
 }
 
-/** One request to whichever host serves a registry. */
-export interface RegistryRequest {
-  readonly method: 'GET' | 'HEAD';
-  readonly registry: string;
-  /** `library/redis`; empty for the registry as a whole. */
-  readonly path: string;
-  /** Below the repository: `manifests/latest`, `tags/list?n=100`. */
-  readonly object: string;
-  readonly capability: Capability;
-  readonly headers: Readonly<Record<string, string>>;
-  /** Statuses that are answers; every other is an error. */
-  readonly expect: readonly number[];
-  /** For messages, as a noun phrase. */
-  readonly what: string;
-  /** The content that it is about. */
-  readonly digest?: string | undefined;
-}
-
 /** Tries of a host that has another one behind it: waiting out a mirror's trouble would cost more than passing it by. */
 const MIRROR_ATTEMPTS = 2;
 
 /** What is done with a response while its host can still be asked again. */
 type Finish<T> = (response: HttpResponse) => Promise<T>;
 
-export class RegistryClient implements Resolver, AsyncDisposable {
+export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposable {
   readonly #options: RegistryClientOptions;
   readonly #transport: Transport;
   readonly #requests: HostRequests;

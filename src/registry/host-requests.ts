@@ -2,11 +2,11 @@
 import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import { answerError, parseRetryAfter } from '../remote/registry-errors.ts';
-import type { RegistryRequest } from './client.ts';
 import { CredentialLookup, type CredentialSources } from './credentials.ts';
 import type { RegistryHost } from './hosts.ts';
 import { isRedirect, MAX_REDIRECTS, nextUrl, tooManyRedirects } from './redirect.ts';
 import { safeUrl } from './redact.ts';
+import type { RegistryRequest } from './requests.ts';
 import type { Secret } from './secret.ts';
 import { type AuthTarget, Tokens } from './tokens.ts';
 import type { HttpRequest, HttpResponse, Route, Transport } from './transport.ts';

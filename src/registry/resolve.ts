@@ -6,20 +6,20 @@ import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
 import { MANIFEST_ACCEPT } from '../oci/media-types.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { Resolved } from '../remote/ports.ts';
-import type { RegistryClient, RegistryRequest } from './client.ts';
+import type { RegistryRequest, RegistryRequests } from './requests.ts';
 import type { HttpResponse } from './transport.ts';
 
 /**
  * From a reference to a descriptor. A tag costs a HEAD, which registries do not count against quotas; where its answer does
  * not say enough, and for a digest, whose size nobody knows yet, the manifest is read and hashed.
  */
-export async function resolveReference(client: RegistryClient, ref: Reference, opts: CallOptions): Promise<Resolved> {
+export async function resolveReference(client: RegistryRequests, ref: Reference, opts: CallOptions): Promise<Resolved> {
   if (ref.digest !== undefined) return { name: ref.name, desc: await read(client, ref, opts) };
   return { name: ref.name, desc: (await ask(client, ref, opts)) ?? (await read(client, ref, opts)) };
 }
 
 /** By HEAD; undefined where only the manifest itself can tell, also about an error: a HEAD has no error body. */
-async function ask(client: RegistryClient, ref: Reference, opts: CallOptions): Promise<Descriptor | undefined> {
+async function ask(client: RegistryRequests, ref: Reference, opts: CallOptions): Promise<Descriptor | undefined> {
   let response: HttpResponse;
   try {
     response = await client.request(requestFor('HEAD', ref), opts);
@@ -36,7 +36,7 @@ async function ask(client: RegistryClient, ref: Reference, opts: CallOptions): P
   return { mediaType, digest, size };
 }
 
-async function read(client: RegistryClient, ref: Reference, opts: CallOptions): Promise<Descriptor> {
+async function read(client: RegistryRequests, ref: Reference, opts: CallOptions): Promise<Descriptor> {
   const request = requestFor('GET', ref);
   const { response, bytes } = await client.read(request, MAX_MANIFEST_BYTES, opts);
   const digest = digestOf(bytes, ref.digest === undefined ? 'sha256' : algorithmOf(ref.digest));

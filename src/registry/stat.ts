@@ -5,11 +5,11 @@ import type { Digest } from '../oci/digest.ts';
 import { MANIFEST_ACCEPT } from '../oci/media-types.ts';
 import { parseRepository } from '../oci/reference.ts';
 import type { ContentKind } from '../remote/ports.ts';
-import type { RegistryClient } from './client.ts';
+import type { RegistryRequests } from './requests.ts';
 
 /** What a repository says of some content, by HEAD. @throws GantryError NOT_FOUND, MALFORMED when it does not tell the size */
 export async function statContent(
-  client: RegistryClient,
+  client: RegistryRequests,
   repository: string,
   kind: ContentKind,
   digest: Digest,

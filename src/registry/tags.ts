@@ -2,7 +2,7 @@ import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import { parseStrictJson } from '../oci/json.ts';
 import { parseRepository } from '../oci/reference.ts';
-import type { RegistryClient } from './client.ts';
+import type { RegistryRequests } from './requests.ts';
 
 const PAGE_SIZE = 1000;
 const MAX_PAGE_BYTES = 16 << 20;
@@ -15,7 +15,7 @@ const TAG = /^\w[\w.-]{0,127}$/;
  * our token there, and one to itself would never end.
  */
 export async function* listTags(
-  client: RegistryClient,
+  client: RegistryRequests,
   repository: string,
   opts: CallOptions,
 ): AsyncGenerator<string[]> {

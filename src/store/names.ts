@@ -202,7 +202,7 @@ class Marks {
     if (desc === undefined || desc.digest === record.desc.digest) return 'keep';
     if (record.earlier.includes(desc.digest)) return 'drop';
     if (marks.some((mark) => isDone(mark, record))) return 'drop';
-    return marks.length === 0 ? 'adopt' : 'keep'; // a writer is at it: whether it gets there is not known yet
+    return 'adopt';
   }
 }
 

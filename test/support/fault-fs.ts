@@ -131,7 +131,8 @@ export class FaultFs implements StoreFs {
           }
           const short = await this.#pass(name, path);
           if (short === undefined) return run(...args);
-          return name === 'writev' ? run([Buffer.concat(chunksOf(args[0])).subarray(0, short)]) : run(...args);
+          if (name === 'writev') return run([Buffer.concat(chunksOf(args[0])).subarray(0, short)]);
+          return name === 'write' ? run(String(args[0]).slice(0, short), ...args.slice(1)) : run(...args);
         };
       },
     });

@@ -1,10 +1,9 @@
 import { Argument, Command } from '@commander-js/extra-typings';
-import type { Cli } from '../cli.ts';
+import type { Cli, CommandEntry } from '../cli.ts';
 import { completionScript, type CompletionCommand } from '../completion.ts';
 import { write } from '../output.ts';
-import { COMMANDS } from '../table.ts';
 
-export const command = (cli: Cli) =>
+export const command = (cli: Cli, commands: readonly CommandEntry[]) =>
   new Command('completion')
     .addArgument(new Argument('<shell>', 'which shell').choices(['bash', 'zsh', 'fish'] as const))
     .addHelpText(
@@ -17,8 +16,8 @@ Examples:
     )
     .action(async (shell) => {
       const known: CompletionCommand[] = [];
-      for (const entry of COMMANDS) {
-        const { options } = (await entry.load()).command(cli);
+      for (const entry of commands) {
+        const { options } = (await entry.load()).command(cli, commands);
         const flags = options.flatMap(({ short, long, description }) =>
           [long, short].flatMap((flag) => (flag ? [{ flag, description }] : [])),
         );

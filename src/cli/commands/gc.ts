@@ -1,4 +1,4 @@
-import { Command } from '@commander-js/extra-typings';
+import { Command, Option } from '@commander-js/extra-typings';
 import { openStore } from '../../app/wiring.ts';
 import { neededContent } from '../../handlers/needed.ts';
 import { type Cli, configOf } from '../cli.ts';
@@ -9,11 +9,10 @@ import { bytesText } from '../units.ts';
 export const command = (cli: Cli) =>
   new Command('gc')
     .option('--dry-run', 'only tell what would go')
-    .option(
-      '--ingests-older-than <time>',
-      'also unfinished writes that have not moved for so long',
-      parseDuration,
-      86_400_000,
+    .addOption(
+      new Option('--ingests-older-than <time>', 'also unfinished writes that have not moved for so long')
+        .argParser(parseDuration)
+        .default(86_400_000, '24h'),
     )
     .addOption(storeOption())
     .addOption(formatOption())

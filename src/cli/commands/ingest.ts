@@ -1,3 +1,4 @@
+import { addAbortSignal } from 'node:stream';
 import { Command } from '@commander-js/extra-typings';
 import { openStore } from '../../app/wiring.ts';
 import type { ContentWriter, IngestRequest } from '../../content/ports.ts';
@@ -32,8 +33,8 @@ Example:
       if (writer === undefined) return;
       await using open = writer;
       let skip = open.offset; // stdin starts at the beginning, also when an earlier attempt has left its part
-      for await (const chunk of cli.stdin as AsyncIterable<Buffer>) {
-        cli.signal.throwIfAborted();
+      // A signal ends the wait for whoever writes to us.
+      for await (const chunk of addAbortSignal(cli.signal, cli.stdin) as AsyncIterable<Buffer>) {
         const rest = chunk.subarray(Math.min(skip, chunk.byteLength));
         skip -= chunk.byteLength - rest.byteLength;
         if (rest.byteLength > 0) await open.write(rest);

@@ -1,3 +1,4 @@
+import { addAbortSignal } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { Command } from '@commander-js/extra-typings';
 import { checkLogin } from '../../app/login.ts';
@@ -43,4 +44,5 @@ Example:
     });
 
 /** Without the line break that echo and most password stores add. */
-const fromStdin = async (cli: Cli): Promise<string> => (await text(cli.stdin)).replace(/\r?\n$/, '');
+const fromStdin = async (cli: Cli): Promise<string> =>
+  (await text(addAbortSignal(cli.signal, cli.stdin))).replace(/\r?\n$/, '');

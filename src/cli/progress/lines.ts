@@ -35,7 +35,10 @@ export const elapsedLine = (model: ProgressModel): string =>
 export function heartbeatLine(model: ProgressModel): string {
   const { total, ended, failed } = model.images;
   const images = `${ended}/${total} images${failed === 0 ? '' : `, ${failed} failed`}`;
-  const eta = model.etaMs === undefined ? '' : `, about ${durationText(model.etaMs)} left of what is known`;
+  const eta =
+    model.etaMs === undefined || model.here >= model.known
+      ? ''
+      : `, about ${durationText(model.etaMs)} left of what is known`;
   const bytes = `${bytesText(model.here)} of ${bytesText(model.known)}`;
   return `${images}, ${bytes}, ${bytesText(Math.round(model.rate))}/s, ${durationText(model.elapsedMs)}${eta}`;
 }

@@ -26,13 +26,20 @@ export function openProgress(cli: Cli, mode: ProgressMode, images: number): Prog
     case 'quiet':
       return { model, onEvent: (event) => model.apply(event), [Symbol.dispose]: () => undefined };
     case 'plain':
-      return lines(cli, model, plainLine, () => heartbeatLine(model));
+      return lines(
+        cli,
+        model,
+        plainLine,
+        () => heartbeatLine(model),
+        () => (failedAlone(model) ? undefined : elapsedLine(model)),
+      );
   }
 }
 
 /** A terminal that can move its cursor, and nobody who records the output. */
 function detect(cli: Cli): 'tty' | 'plain' {
-  return cli.stderr.isTTY && cli.env['TERM'] !== 'dumb' && cli.env['CI'] === undefined ? 'tty' : 'plain';
+  const recorded = !['', '0', 'false'].includes(cli.env['CI'] ?? '');
+  return cli.stderr.isTTY && cli.env['TERM'] !== 'dumb' && !recorded ? 'tty' : 'plain';
 }
 
 function terminal(cli: Cli, model: ProgressModel): Progress {
@@ -58,6 +65,7 @@ function lines(
   model: ProgressModel,
   lineOf: (event: DispatchEvent, model: ProgressModel) => string | undefined,
   totalsLine: () => string,
+  endLine: () => string | undefined = totalsLine,
 ): Progress {
   const timer = setInterval(() => cli.log(totalsLine()), HEARTBEAT_MS);
   timer.unref();
@@ -70,7 +78,8 @@ function lines(
     },
     [Symbol.dispose]: () => {
       clearInterval(timer);
-      cli.log(totalsLine());
+      const line = endLine();
+      if (line !== undefined) cli.log(line);
     },
   };
 }
@@ -82,13 +91,16 @@ function terminalLine(event: DispatchEvent): string | undefined {
   return undefined;
 }
 
+/** Of one image that failed its error tells all, and comes last. */
+const failedAlone = ({ images: { total, failed } }: ProgressModel): boolean => total === 1 && failed === 1;
+
 function plainLine(event: DispatchEvent, model: ProgressModel): string | undefined {
-  if (event.kind !== 'image') return undefined;
+  if (event.kind !== 'image' || event.result.state === 'cancelled' || failedAlone(model)) return undefined;
   const { root, state, desc, error } = event.result;
   const { ended, total } = model.images;
   const where = total === 1 ? '' : ` (${ended}/${total}, ${bytesText(model.here)}, ${durationText(model.elapsedMs)})`;
   if (state === 'done') return `${imageName(root)}: done ${desc?.digest ?? ''}${where}`;
-  return `${imageName(root)}: ${state}${error === undefined || state === 'cancelled' ? '' : `: ${errorLine(error)}`}${where}`;
+  return `${imageName(root)}: ${state}: ${errorLine(error)}${where}`;
 }
 
 function jsonLine(event: DispatchEvent): string | undefined {

@@ -14,7 +14,8 @@ export class Screen {
   readonly #out: Pick<WriteStream, 'write' | 'rows' | 'columns'>;
   readonly #model: ProgressModel;
   readonly #timer: NodeJS.Timeout;
-  #drawn = 0;
+  /** The lines of the last frame. */
+  #drawn: readonly string[] = [];
   #above: string[] = [];
 
   constructor(out: Pick<WriteStream, 'write' | 'rows' | 'columns'>, model: ProgressModel) {
@@ -40,10 +41,12 @@ export class Screen {
     const room = Math.max(1, (this.#out.rows || FALLBACK_ROWS) - 2);
     const block = [...this.#visible(room).map(rowLine), closing].map((line) => line.slice(0, columns - 1));
     const above = this.#above.map((line) => `${line}\u001b[K\n`);
-    const up = this.#drawn === 0 ? '' : `\u001b[${this.#drawn}A`;
+    // A terminal that became narrower has wrapped what was drawn.
+    const height = this.#drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0);
+    const up = height === 0 ? '' : `\u001b[${height}A`;
     this.#out.write(`${up}\r${above.join('')}${block.map((line) => `${line}\u001b[K\n`).join('')}\u001b[J`);
     this.#above = [];
-    this.#drawn = block.length;
+    this.#drawn = block;
   }
 
   /** All rows in the order in which they came, or where there are too many, those that matter most. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { Slots } from '../../../src/flow/slots.ts';
@@ -54,7 +55,9 @@ test('an abort after the slot has come changes nothing', async () => {
   const give = await slots.take(never);
   const next = slots.take(stop.signal);
   give();
+  const back = await next;
+  assert.equal(getEventListeners(stop.signal, 'abort').length, 0, 'a signal may live long and see many slots');
   stop.abort();
-  (await next)();
+  back();
   (await slots.take(never))();
 });

@@ -96,6 +96,41 @@ describe('a garbage collection beside a pull', () => {
     assert.ok(await puller.isIntact(digest, opts));
   });
 
+  it('does not take what gets its name, and is let go of, just when it looks', async () => {
+    await using temp = await tempDir();
+    const puller = storeAt(temp.path);
+    await put(puller);
+    await using stack = new AsyncDisposableStack();
+    let marks = 0;
+    const mark: Mark = async () => {
+      const names = await puller.names.list(opts);
+      marks += 1;
+      if (marks === 2) {
+        await puller.names.record('a', { mediaType: 'application/x', digest, size: bytes.length }, opts);
+        await stack.disposeAsync();
+      }
+      return new Set(names.map(({ desc }) => desc.digest));
+    };
+    const work = async (): Promise<void> => {
+      stack.use(await puller.protect(opts));
+      assert.equal(await put(puller), 'present');
+    };
+    await collectWith(temp.path, MOMENTS['before anything is moved aside'], work, mark);
+    assert.equal(marks, 2);
+    assert.ok(await puller.isIntact(digest, opts));
+  });
+
+  it('sees a claim that comes after one that a full disk has cut off', async () => {
+    await using temp = await tempDir();
+    await put(storeAt(temp.path));
+    const fs = new FaultFs({ call: 'write', path: /claims$/, act: { short: 20 } });
+    const puller = storeAt(temp.path, fs);
+    await using _protection = await puller.protect(opts);
+    await assert.rejects(put(puller, Buffer.from('other')), { code: 'NO_SPACE' });
+    assert.equal(await put(puller), 'present');
+    assert.equal((await storeAt(temp.path).collect(nothing, all)).blobs.length, 0);
+  });
+
   it('keeps what it has moved aside readable until it is sure', async () => {
     await using temp = await tempDir();
     const other = storeAt(temp.path);
@@ -184,10 +219,10 @@ describe('a garbage collection', () => {
     const store = storeAt(temp.path);
     await put(store);
     await assert.rejects(store.collect(failing, all), /unreadable/);
-    assert.ok(await store.isIntact(digest, opts));
+    assert.ok(await store.stat(digest, opts));
     const fs = new FaultFs({ call: 'unlink', path: /trash/, act: { fail: 'EIO' } });
     await assert.rejects(storeAt(temp.path, fs).collect(nothing, all), { code: 'IO' });
-    assert.ok(await store.isIntact(digest, opts));
+    assert.ok(await store.stat(digest, opts));
     const stop = new AbortController();
     const aborting: Mark = async () => {
       stop.abort(new Error('enough'));
@@ -223,6 +258,44 @@ describe('a garbage collection', () => {
       assert.equal(await put(store), 'present');
     });
     assert.ok(await store.isIntact(digest, opts));
+  });
+
+  it('that slept deletes nothing that its successor has moved aside, and may have to give back', async () => {
+    await using temp = await tempDir();
+    const puller = storeAt(temp.path);
+    await put(puller);
+    await using stack = new AsyncDisposableStack();
+    const pauseAt = (fault: Omit<Fault, 'act'>): { fault: Fault; reached: Promise<void>; go: () => void } => {
+      const go = Promise.withResolvers<void>();
+      const reached = Promise.withResolvers<void>();
+      return {
+        fault: { ...fault, act: { pause: go.promise, reached: reached.resolve } },
+        reached: reached.promise,
+        go: go.resolve,
+      };
+    };
+    const sleeping = pauseAt({ call: 'unlink', path: /trash/ });
+    const sleeper = storeAt(temp.path, new FaultFs(sleeping.fault)).collect(nothing, all);
+    await sleeping.reached;
+    await rename(temp.join('gantry/gc.lock'), temp.join('gantry/gc.lock.gone')); // as if it had been stale
+
+    const [moving, looking] = [
+      pauseAt({ call: 'rename', path: /trash/ }),
+      pauseAt({ call: 'readdir', path: /sessions/ }),
+    ];
+    const fs = new FaultFs(moving.fault);
+    const successor = storeAt(temp.path, fs).collect(nothing, all);
+    await moving.reached;
+    stack.use(await puller.protect(opts));
+    assert.equal(await put(puller), 'present');
+    fs.arm(looking.fault);
+    moving.go();
+    await looking.reached; // it has moved everything aside, and is about to see that it was claimed
+    sleeping.go();
+    await sleeper;
+    looking.go();
+    await successor;
+    assert.ok(await puller.isIntact(digest, opts));
   });
 
   it('takes unfinished writes that nobody holds, and leaves those that somebody does', async () => {

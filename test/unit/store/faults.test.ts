@@ -167,6 +167,11 @@ const ROWS: readonly Row[] = [
   fail('EACCES', 'mkdir'),
   fail('EROFS', 'open', /\.lock$/),
   fail('EMFILE', 'open', /\.part$/),
+  fail('ENOSPC', 'write', /ingest.*\.lock$/),
+  fail('ENOSPC', 'write', /index\.json.*tmp$/),
+  fail('EIO', 'sync', /index\.json.*tmp$/),
+  fail('ENOSPC', 'rename', /names\//),
+  fail('EIO', 'write', /names-pending/),
   fail('EIO', 'close', /\.tmp$/),
   fail('ENOSPC', 'write', /\.claims$/),
   fail('EIO', 'statfs'),
@@ -185,6 +190,11 @@ describe('a failing disk', () => {
       });
       assert.equal(fs.hits, 1);
       await assertNothingWrong(root);
+      const left = await readdir(root, { recursive: true }).catch(() => []);
+      assert.deepEqual(
+        left.filter((name) => /\.(?:tmp|new|old|part|lock|claims)$/.test(name)),
+        [],
+      );
       fs.arm(undefined);
       await cycle(store); // the same object, the same process
       await assertComplete(root);
@@ -266,6 +276,15 @@ describe('a failing disk', () => {
     await assert.rejects(storeAt(root, fs).ingest(request, { signal: stop.signal }), reason);
     assert.equal((await storeAt(root).active(opts))[0]?.offset, HALF);
     await cycle(storeAt(root));
+  });
+
+  it('leaves no file of its own when it cannot remove what was there', async () => {
+    await using temp = await tempDir();
+    const root = temp.join('store');
+    await half(root);
+    const fs = new FaultFs({ call: 'unlink', path: /\.part$/, act: { fail: 'EIO' } });
+    await assert.rejects(storeAt(root, fs).ingest({ ...request, digest: digestOf('other') }, opts), { code: 'IO' });
+    assert.equal((await readdir(join(root, 'ingest'))).length, 1);
   });
 
   it('does not begin what the disk has no room for', async () => {

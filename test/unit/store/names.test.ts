@@ -263,6 +263,32 @@ describe('recording beside publishing', () => {
     assert.deepEqual(await published(place), { a: 'four', b: 'three' });
   });
 
+  it('is not taken for older than what another tool wrote, when it comes while names are read', async () => {
+    await using place = await shelf(indexOf(entry('three', 'a')));
+    const go = Promise.withResolvers<void>();
+    const reached = Promise.withResolvers<void>();
+    const fs = new FaultFs({ call: 'readdir', path: /names$/, act: { pause: go.promise, reached: reached.resolve } });
+    const publisher = new ContentStore({ root: place.temp.path, fs });
+    await publisher.names.record('b', desc('two'), opts);
+    const publishing = publisher.names.publish(opts);
+    await reached.promise;
+    await place.store.names.record('a', desc('one'), opts);
+    go.resolve();
+    await publishing;
+    assert.equal((await place.store.names.lookup('a', opts))?.desc.digest, digestOf('one'));
+    await place.store.names.publish(opts);
+    assert.deepEqual(await published(place), { a: 'one', b: 'two' });
+  });
+
+  it('leaves no mark when it fails', async () => {
+    await using place = await shelf();
+    const fs = new FaultFs({ call: 'rename', path: /names\//, act: { fail: 'ENOSPC' } });
+    await assert.rejects(new ContentStore({ root: place.temp.path, fs }).names.record('a', desc('one'), opts), {
+      code: 'NO_SPACE',
+    });
+    assert.equal(await pending(place), 0);
+  });
+
   it('is healed when a publisher has slept and writes over what its successor wrote', async () => {
     await using place = await shelf();
     const go = Promise.withResolvers<void>();

@@ -1,0 +1,29 @@
+/** What the parts of the client ask of it: requests to a registry, whichever host answers them. */
+import type { CallOptions } from '../call.ts';
+import type { Capability } from './hosts.ts';
+import type { HttpResponse } from './transport.ts';
+
+/** One request to whichever host serves a registry. */
+export interface RegistryRequest {
+  readonly method: 'GET' | 'HEAD';
+  readonly registry: string;
+  /** `library/redis`; empty for the registry as a whole. */
+  readonly path: string;
+  /** Below the repository: `manifests/latest`, `tags/list?n=100`. */
+  readonly object: string;
+  readonly capability: Capability;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Statuses that are answers; every other is an error. */
+  readonly expect: readonly number[];
+  /** For messages, as a noun phrase. */
+  readonly what: string;
+  /** The content that it is about. */
+  readonly digest?: string | undefined;
+}
+
+export interface RegistryRequests {
+  /** Answers when the headers are here. The body must be read or disposed; until then it takes one of the registry's places. */
+  request(request: RegistryRequest, opts: CallOptions): Promise<HttpResponse>;
+  /** The same with a small body, whose reading is a part of each try. @throws GantryError TOO_LARGE beyond `limit` bytes */
+  read(request: RegistryRequest, limit: number, opts: CallOptions): Promise<{ response: HttpResponse; bytes: Buffer }>;
+}
