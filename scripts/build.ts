@@ -1,10 +1,10 @@
-/** Compiles src/ to dist/: JavaScript with declarations, as the package holds it. */
+/** Compiles src/ to dist/, as the package holds it: all of it as JavaScript, and declarations of the library's surface. */
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 
-rmSync(new URL('../dist', import.meta.url), { recursive: true, force: true });
-const { status } = spawnSync('tsc', ['-p', 'tsconfig.build.json'], {
-  cwd: new URL('..', import.meta.url),
-  stdio: 'inherit',
-});
-process.exitCode = status ?? 1;
+const root = new URL('..', import.meta.url);
+rmSync(new URL('dist', root), { recursive: true, force: true });
+for (const project of ['tsconfig.build.json', 'tsconfig.types.json']) {
+  const { status } = spawnSync('tsc', ['-p', project], { cwd: root, stdio: 'inherit' });
+  if (status !== 0) process.exit(status ?? 1);
+}

@@ -34,7 +34,9 @@ export async function pull(
   opts: CallOptions & { onEvent?: (event: DispatchEvent) => void },
 ): Promise<RunResult> {
   await using _protection = await store.protect(opts);
-  const handler = pullHandler({ store, names: request.named ? store.names : noNames, resolver });
+  const known = new Set((await store.names.list(opts)).map(({ name }) => name));
+  const names = request.named ? store.names : noNames;
+  const handler = pullHandler({ store, names, resolver, isKnown: (name) => known.has(name) });
   const dispatcher = new LocalDispatcher({ handler, concurrency: request.concurrency });
   const target = await store.id();
   const roots = request.refs.map((ref) => imageNode(ref, target, request.platforms.text));

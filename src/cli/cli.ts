@@ -1,6 +1,8 @@
 /** What every command gets from its surroundings. */
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import type { CallOptions } from '../call.ts';
+import { openStore } from '../app/wiring.ts';
+import type { ContentStore } from '../store/content-store.ts';
 import { readConfig, type Config, type Env } from '../app/config.ts';
 
 export interface Cli extends CallOptions {
@@ -30,4 +32,11 @@ export interface CommandEntry {
   readonly group: 'Images' | 'Content' | 'Service';
   /** Loaded only when it is asked for: loading all of them would cost more than most commands take. */
   readonly load: () => Promise<{ command: (cli: Cli, commands: readonly CommandEntry[]) => CommandUnknownOpts }>;
+}
+
+/** The store that the command's flags say. @throws GantryError USAGE when the path cannot be one */
+export async function storeOf(cli: Cli, flags: { store?: string | undefined }): Promise<ContentStore> {
+  const store = openStore(configOf(cli, flags));
+  await store.exists();
+  return store;
 }

@@ -29,7 +29,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     await run(argv, cli);
     process.exitCode = signals.exitCode ?? cli.exitCode;
   } catch (err) {
-    process.exitCode = signals.exitCode ?? report(err, cli);
+    process.exitCode = signals.exitCode ?? report(err, cli, argv[0]);
   } finally {
     if (signals.stoppedBy !== undefined) cli.log(`gantry: stopped by ${signals.stoppedBy}`);
     signals[Symbol.dispose]();
@@ -43,25 +43,20 @@ async function run(argv: readonly string[], cli: Cli): Promise<void> {
     .description('Moves container images in bulk.')
     .version(gantryVersion(), '-V, --version')
     .helpOption('-h, --help', 'show help')
-    .helpCommand('help [command]', 'show help for a command')
-    .commandsGroup('Service:');
+    .commandsGroup('Service:')
+    .helpCommand('help [command]', 'show help for a command');
   tame(program);
   for (const each of COMMANDS) {
     if (each === entry) program.addCommand(await loaded(each, cli));
     else program.command(`${each.name} ${each.args}`.trim()).helpGroup(`${each.group}:`).description(each.summary);
   }
   program.addHelpText('after', '\nRun `gantry COMMAND --help` for what a command takes.');
-  if (argv.length === 0) {
-    program.outputHelp();
-    return;
-  }
-  const topic = name === 'help' ? argv[1] : undefined;
-  if (topic !== undefined) {
-    // Through the command itself, which is not loaded here; an unknown one is told as such.
-    await run(topic.startsWith('-') ? ['--help'] : [topic, '--help'], cli);
-    return;
-  }
-  await program.parseAsync([...argv], { from: 'user' });
+  const [, topic] = argv;
+  if (name === undefined || (name === 'help' && topic === undefined)) program.outputHelp();
+  // The topic is not loaded here; an unknown one is told as such.
+  else if (name === 'help' && topic !== undefined) {
+    await run(COMMANDS.some((each) => each.name === topic) ? [topic, '--help'] : [topic], cli);
+  } else await program.parseAsync([...argv], { from: 'user' });
 }
 
 async function loaded(entry: CommandEntry, cli: Cli): Promise<CommandUnknownOpts> {
@@ -74,11 +69,12 @@ async function loaded(entry: CommandEntry, cli: Cli): Promise<CommandUnknownOpts
 const tame = (command: CommandUnknownOpts): unknown =>
   command.exitOverride().configureOutput({ outputError: () => undefined });
 
-function report(err: unknown, cli: Cli): number {
+function report(err: unknown, cli: Cli, name: string | undefined): number {
   if (err instanceof CommanderError) {
     if (err.exitCode === 0) return 0; // help was asked for
     const text = err.message.replace(/^error: /, '').replaceAll('\n', ' ');
-    printError(new GantryError('USAGE', text, { origin: 'user', hint: 'see --help' }), cli);
+    const command = COMMANDS.some((each) => each.name === name) ? `gantry ${name}` : 'gantry';
+    printError(new GantryError('USAGE', text, { origin: 'user', hint: `see \`${command} --help\`` }), cli);
     return 2;
   }
   printError(err, cli);

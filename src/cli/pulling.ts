@@ -1,11 +1,11 @@
 /** What `pull` and `fetch` share: they differ in whether names are recorded. */
 import type { Command, OptionValues } from '@commander-js/extra-typings';
 import { pull, type PullRequest } from '../app/pull.ts';
-import { openRegistries, openStore, resolversOf } from '../app/wiring.ts';
+import { openRegistries, resolversOf } from '../app/wiring.ts';
 import { GantryError } from '../errors.ts';
 import { formatPlatform, hostPlatform, matchAll, type PlatformMatcher, parseMatcher } from '../oci/platform.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
-import { type Cli, configOf } from './cli.ts';
+import { type Cli, configOf, storeOf } from './cli.ts';
 import {
   formatOption,
   parseCount,
@@ -55,8 +55,7 @@ export async function pullImages(cli: Cli, texts: readonly string[], flags: Pull
   const refs = distinct(texts.map(parseReference));
   const platforms = matcherOf(flags);
   const config = configOf(cli, flags);
-  const store = openStore(config);
-  await store.exists(); // a path that cannot be a store is told before anything is asked of a registry
+  const store = await storeOf(cli, flags); // told before anything is asked of a registry
   await using client = openRegistries(config, registrySettings(flags, config, cli));
   const request: PullRequest = { refs, platforms, concurrency: flags.concurrency, named };
   const quiet = flags.quiet ?? false;

@@ -14,6 +14,8 @@ export interface PullParts {
   readonly store: Ingester & Provider;
   readonly names: ImageNames;
   readonly resolver: Resolver;
+  /** Whether the store has an image of this name, so that a HEAD may be all that is needed; absent: it is always tried. */
+  readonly isKnown?: (name: string) => boolean;
 }
 
 /** The handler of a pull. Its roots are image nodes; see imageNode. */
@@ -36,11 +38,12 @@ const selected: Middleware = (next) => {
 };
 
 /** Resolves an image at the start, and gives it its name when all that belongs to it is here. */
-function imageHandler({ resolver, names }: PullParts): Handler {
+function imageHandler({ resolver, names, isKnown }: PullParts): Handler {
   return {
     async visit(node, ctx) {
       if (node.kind !== 'image') return { kind: 'leaf' };
-      const { desc } = await resolver.resolve(parseReference(node.name), ctx);
+      const willFetch = isKnown?.(node.name) === false;
+      const { desc } = await resolver.resolve(parseReference(node.name), { signal: ctx.signal, willFetch });
       ctx.report({ kind: 'resolved', desc });
       return { kind: 'expand', children: [{ kind: 'manifest', desc }] };
     },

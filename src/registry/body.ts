@@ -151,7 +151,7 @@ export class Body implements ByteStream {
   }
 
   #give(): void {
-    this.abort(new GantryError('CANCELLED', 'the body was not wanted any more'));
+    if (this.#state === 'open') this.abort(new GantryError('CANCELLED', 'the body was not wanted any more'));
     this.#queue = [];
     this.#queued = 0;
   }

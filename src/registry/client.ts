@@ -4,7 +4,7 @@ import { asGantryError, GantryError, isCode } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Reference } from '../oci/reference.ts';
 import { aboutContent } from '../remote/registry-errors.ts';
-import type { ContentKind, Fetcher, Resolved, Resolver } from '../remote/ports.ts';
+import type { ContentKind, Fetcher, ResolveOptions, Resolved, Resolver } from '../remote/ports.ts';
 import { BlobFetch } from './blob-fetch.ts';
 import { DEFAULT_STALL_LIMITS, type StallLimits } from './body.ts';
 import type { CredentialSources } from './credentials.ts';
@@ -12,6 +12,7 @@ import { refuseDisguises } from './disguise.ts';
 import { Gate } from './gate.ts';
 import { HostRequests } from './host-requests.ts';
 import { type HostsConfig, readHosts, type RegistryHost } from './hosts.ts';
+import { KeptManifests, streamOf } from './kept-manifests.ts';
 import type { ProxyConfig } from './proxy.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { RegistryRequest, RegistryRequests } from './requests.ts';
@@ -54,6 +55,7 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   readonly #rateLimit: RateLimit | undefined;
   readonly #hosts = new Map<string, Promise<RegistryHost[]>>();
   readonly #gates = new Map<string, Gate>();
+  readonly #kept = new KeptManifests();
 
   constructor(options: RegistryClientOptions) {
     this.#options = options;
@@ -72,16 +74,19 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   }
 
   /** @throws GantryError NOT_FOUND, UNAUTHORIZED, ... */
-  resolve(ref: Reference, opts: CallOptions): Promise<Resolved> {
-    return resolveReference(this, ref, opts);
+  resolve(ref: Reference, opts: ResolveOptions): Promise<Resolved> {
+    return resolveReference({ client: this, kept: this.#kept }, ref, opts);
   }
 
   fetcher(repository: string): Fetcher {
     const { onRetry } = this.#options;
     const common = { client: this, repository, retry: this.#retry, rateLimit: this.#rateLimit, onRetry };
     return {
-      fetch: (kind: ContentKind, desc: Descriptor, opts: OpenOptions): Promise<ByteStream> =>
-        BlobFetch.open({ ...common, kind, desc }, opts),
+      fetch: async (kind: ContentKind, desc: Descriptor, opts: OpenOptions): Promise<ByteStream> => {
+        const kept = kind === 'manifest' ? this.#kept.take(repository, desc.digest) : undefined;
+        if (kept !== undefined) return streamOf(kept.subarray(opts.offset ?? 0));
+        return BlobFetch.open({ ...common, kind, desc }, opts);
+      },
     };
   }
 

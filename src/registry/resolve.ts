@@ -5,17 +5,26 @@ import { algorithmOf, digestOf, isDigest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
 import { MANIFEST_ACCEPT } from '../oci/media-types.ts';
 import type { Reference } from '../oci/reference.ts';
-import type { Resolved } from '../remote/ports.ts';
+import type { ResolveOptions, Resolved } from '../remote/ports.ts';
+import type { KeptManifests } from './kept-manifests.ts';
 import type { RegistryRequest, RegistryRequests } from './requests.ts';
 import type { HttpResponse } from './transport.ts';
 
+export interface ResolveParts {
+  readonly client: RegistryRequests;
+  /** Where manifests go that had to be read. */
+  readonly kept: KeptManifests;
+}
+
 /**
  * From a reference to a descriptor. A tag costs a HEAD, which registries do not count against quotas; where its answer does
- * not say enough, and for a digest, whose size nobody knows yet, the manifest is read and hashed.
+ * not say enough, for a digest, whose size nobody knows yet, and where the manifest is wanted next anyway, it is read and hashed, and
+ * kept for its fetch.
  */
-export async function resolveReference(client: RegistryRequests, ref: Reference, opts: CallOptions): Promise<Resolved> {
-  if (ref.digest !== undefined) return { name: ref.name, desc: await read(client, ref, opts) };
-  return { name: ref.name, desc: (await ask(client, ref, opts)) ?? (await read(client, ref, opts)) };
+export async function resolveReference(parts: ResolveParts, ref: Reference, opts: ResolveOptions): Promise<Resolved> {
+  const mayAsk = ref.digest === undefined && opts.willFetch !== true;
+  const asked = mayAsk ? await ask(parts.client, ref, opts) : undefined;
+  return { name: ref.name, desc: asked ?? (await read(parts, ref, opts)) };
 }
 
 /** By HEAD; undefined where only the manifest itself can tell, also about an error: a HEAD has no error body. */
@@ -36,17 +45,21 @@ async function ask(client: RegistryRequests, ref: Reference, opts: CallOptions):
   return { mediaType, digest, size };
 }
 
-async function read(client: RegistryRequests, ref: Reference, opts: CallOptions): Promise<Descriptor> {
+async function read({ client, kept }: ResolveParts, ref: Reference, opts: CallOptions): Promise<Descriptor> {
   const request = requestFor('GET', ref);
   const { response, bytes } = await client.read(request, MAX_MANIFEST_BYTES, opts);
   const digest = digestOf(bytes, ref.digest === undefined ? 'sha256' : algorithmOf(ref.digest));
-  if (ref.digest !== undefined && digest !== ref.digest) {
-    throw new GantryError('DIGEST_MISMATCH', `${request.what}: the bytes are ${digest}`, {
+  // Of a tag nothing else tells whether these are the bytes that were meant; a header alone is never believed.
+  const claimed = response.header('docker-content-digest');
+  const wanted = ref.digest ?? (isDigest(claimed) && algorithmOf(claimed) === algorithmOf(digest) ? claimed : digest);
+  if (digest !== wanted) {
+    throw new GantryError('DIGEST_MISMATCH', `${request.what}: wanted ${wanted}, the bytes are ${digest}`, {
       origin: 'source',
-      digest: ref.digest,
+      digest: wanted,
     });
   }
   const { mediaType } = parseManifest(bytes, { mediaType: contentType(response) }, request.what);
+  kept.keep(ref.repository, digest, bytes);
   return { mediaType, digest, size: bytes.byteLength };
 }
 

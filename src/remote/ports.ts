@@ -18,9 +18,17 @@ export interface Fetcher {
   fetch(kind: ContentKind, desc: Descriptor, opts: OpenOptions): Promise<ByteStream>;
 }
 
+export interface ResolveOptions extends CallOptions {
+  /**
+   * The content is not here and will be fetched next: a remote that can send it along should, instead of only telling what it is.
+   * That is one request less.
+   */
+  readonly willFetch?: boolean;
+}
+
 /** From a reference to a descriptor, and to what reads its repository. */
 export interface Resolver {
-  resolve(ref: Reference, opts: CallOptions): Promise<Resolved>;
+  resolve(ref: Reference, opts: ResolveOptions): Promise<Resolved>;
   /** `repository` is `host[:port]/path`, as Reference.repository gives it. */
   fetcher(repository: string): Fetcher;
 }

@@ -1,7 +1,6 @@
-import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import type { Reference } from '../oci/reference.ts';
-import type { Fetcher, Resolved, Resolver } from './ports.ts';
+import type { Fetcher, ResolveOptions, Resolved, Resolver } from './ports.ts';
 
 export interface ResolverEntry {
   /** Whether it serves a repository, `host[:port]/path`. */
@@ -19,7 +18,7 @@ export class ResolverTable implements Resolver {
     return this;
   }
 
-  resolve(ref: Reference, opts: CallOptions): Promise<Resolved> {
+  resolve(ref: Reference, opts: ResolveOptions): Promise<Resolved> {
     return this.#pick(ref.repository).resolve(ref, opts);
   }
 

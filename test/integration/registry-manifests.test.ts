@@ -201,6 +201,8 @@ describe('manifests and tags of a registry', () => {
       const older = image({ seed: 'older', layers: [100] });
       registry.add('app', 'moving', older);
       registry.fault({ match: { method: 'HEAD' }, times: 1, do: move });
+      // Known by name, so that a HEAD comes before the GET.
+      await store.names.record(registry.ref('app', 'moving'), app.desc, { signal: never });
       const request = { refs: [parseReference(registry.ref('app', 'moving'))], platforms: parseMatcher('linux/amd64') };
       const result = await pull(
         { store, resolver: client },

@@ -1,7 +1,6 @@
 import { Command } from '@commander-js/extra-typings';
-import { openStore } from '../../app/wiring.ts';
 import type { IngestStatus } from '../../content/ports.ts';
-import { type Cli, configOf } from '../cli.ts';
+import { type Cli, storeOf } from '../cli.ts';
 import { formatOption, quietOption, storeOption, verboseOption } from '../options.ts';
 import { printItems, type View } from '../output.ts';
 import { bytesText, durationText } from '../units.ts';
@@ -16,7 +15,7 @@ export const command = (cli: Cli) =>
       'after',
       '\nAlso shows what a killed process has left; the next pull goes on with it, `gantry gc` deletes it after a day.',
     )
-    .action(async (flags) => printItems(cli, await openStore(configOf(cli, flags)).active(cli), view, flags));
+    .action(async (flags) => printItems(cli, await (await storeOf(cli, flags)).active(cli), view, flags));
 
 const view: View<IngestStatus> = {
   header: ['REF', 'OFFSET', 'TOTAL', 'AGE', 'UPDATED'],

@@ -1,9 +1,8 @@
 import { Command } from '@commander-js/extra-typings';
-import { openStore } from '../../app/wiring.ts';
 import { exitCodeOf, GantryError } from '../../errors.ts';
 import { neededContent } from '../../handlers/needed.ts';
 import { parseDigest } from '../../oci/digest.ts';
-import { type Cli, configOf } from '../cli.ts';
+import { type Cli, storeOf } from '../cli.ts';
 import { storeOption, verboseOption } from '../options.ts';
 import { write } from '../output.ts';
 import { printError } from '../print-error.ts';
@@ -20,7 +19,7 @@ export const command = (cli: Cli) =>
     )
     .action(async (texts, flags) => {
       const digests = texts.map(parseDigest);
-      const store = openStore(configOf(cli, flags));
+      const store = await storeOf(cli, flags);
       const needed = flags.force === true ? undefined : await neededContent(store.names, store, cli);
       for (const digest of new Set(digests)) {
         try {

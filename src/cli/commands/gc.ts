@@ -1,7 +1,6 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { openStore } from '../../app/wiring.ts';
 import { neededContent } from '../../handlers/needed.ts';
-import { type Cli, configOf } from '../cli.ts';
+import { type Cli, storeOf } from '../cli.ts';
 import { formatOption, parseDuration, storeOption, verboseOption } from '../options.ts';
 import { write } from '../output.ts';
 import { bytesText } from '../units.ts';
@@ -19,7 +18,7 @@ export const command = (cli: Cli) =>
     .addOption(verboseOption())
     .addHelpText('after', '\nSafe beside running pulls: what they rely on stays.\n\nExample:\n  gantry gc --dry-run')
     .action(async (flags) => {
-      const store = openStore(configOf(cli, flags));
+      const store = await storeOf(cli, flags);
       const dryRun = flags.dryRun === true;
       const how = { signal: cli.signal, dryRun, ingestsOlderThanMs: flags.ingestsOlderThan };
       const empty = { blobs: [], ingests: [] };

@@ -1,9 +1,8 @@
 import { Command } from '@commander-js/extra-typings';
 import { type ImageEntry, listImages } from '../../app/images.ts';
-import { openStore } from '../../app/wiring.ts';
 import type { ContentStore } from '../../store/content-store.ts';
 import { parseReference } from '../../oci/reference.ts';
-import { type Cli, configOf } from '../cli.ts';
+import { type Cli, storeOf } from '../cli.ts';
 import { formatOption, quietOption, storeOption, verboseOption } from '../options.ts';
 import { printItems, type View, write } from '../output.ts';
 import { bytesText } from '../units.ts';
@@ -19,7 +18,7 @@ export const command = (cli: Cli) =>
       '\nNames that other tools have written into the layout are listed, too.\n\nExample:\n  gantry images rm docker.io/library/redis:latest && gantry gc',
     )
     .action(async (flags) => {
-      const store = openStore(configOf(cli, flags));
+      const store = await storeOf(cli, flags);
       const namesOnly = flags.quiet === true && flags.format === 'table';
       const entries = namesOnly
         ? (await store.names.list(cli)).map((each) => ({ ...each, size: 0 }))
@@ -37,7 +36,7 @@ const removal = (cli: Cli) =>
     .action(async (texts, _flags, self) => {
       // --store belongs to both: before `rm` the parent takes it.
       const { store: dir } = self.optsWithGlobals();
-      const store = openStore(configOf(cli, { store: typeof dir === 'string' ? dir : undefined }));
+      const store = await storeOf(cli, { store: typeof dir === 'string' ? dir : undefined });
       for (const text of texts) {
         const name = await knownName(store, text, cli);
         await store.names.remove(name, cli);

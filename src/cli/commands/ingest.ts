@@ -1,10 +1,9 @@
 import { addAbortSignal } from 'node:stream';
 import { Command } from '@commander-js/extra-typings';
-import { openStore } from '../../app/wiring.ts';
 import type { ContentWriter, IngestRequest } from '../../content/ports.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import type { ContentStore } from '../../store/content-store.ts';
-import { type Cli, configOf } from '../cli.ts';
+import { type Cli, storeOf } from '../cli.ts';
 import { parseCount, storeOption, verboseOption } from '../options.ts';
 
 export const command = (cli: Cli) =>
@@ -28,7 +27,7 @@ Example:
         ...(flags.expectedDigest === undefined ? {} : { digest: parseDigest(flags.expectedDigest) }),
         ...(flags.expectedSize === undefined ? {} : { size: flags.expectedSize }),
       };
-      const store = openStore(configOf(cli, flags));
+      const store = await storeOf(cli, flags);
       const writer = await openWriter(store, request, cli);
       if (writer === undefined) return;
       await using open = writer;

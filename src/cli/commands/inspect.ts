@@ -1,8 +1,8 @@
 import { Command } from '@commander-js/extra-typings';
 import { inspectImage, type ImageDescription } from '../../app/inspect.ts';
-import { openRegistries, openStore, resolversOf } from '../../app/wiring.ts';
+import { openRegistries, resolversOf } from '../../app/wiring.ts';
 import { parseReference } from '../../oci/reference.ts';
-import { type Cli, configOf } from '../cli.ts';
+import { type Cli, configOf, storeOf } from '../cli.ts';
 import { formatOption, registrySettings, storeOption, verboseOption, withRegistryOptions } from '../options.ts';
 import { write } from '../output.ts';
 import { bytesText, tableText } from '../units.ts';
@@ -21,7 +21,10 @@ export const command = (cli: Cli) =>
     .action(async (text, flags) => {
       const config = configOf(cli, flags);
       await using client = openRegistries(config, registrySettings(flags, config, cli));
-      const parts = { store: flags.remote === true ? undefined : openStore(config), resolver: resolversOf(client) };
+      const parts = {
+        store: flags.remote === true ? undefined : await storeOf(cli, flags),
+        resolver: resolversOf(client),
+      };
       const found = await inspectImage(parts, parseReference(text), { ...cli, platform: flags.platform });
       await write(
         cli,

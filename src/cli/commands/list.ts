@@ -1,7 +1,6 @@
 import { Command } from '@commander-js/extra-typings';
-import { openStore } from '../../app/wiring.ts';
 import type { ContentInfo } from '../../content/ports.ts';
-import { type Cli, configOf } from '../cli.ts';
+import { type Cli, storeOf } from '../cli.ts';
 import { formatOption, quietOption, storeOption, verboseOption } from '../options.ts';
 import { printItems, type View } from '../output.ts';
 import { bytesText, durationText } from '../units.ts';
@@ -15,7 +14,7 @@ export const command = (cli: Cli) =>
     .addHelpText('after', '\nExample:\n  gantry list -q | xargs gantry verify')
     .action(async (flags) => {
       const found: ContentInfo[] = [];
-      for await (const info of openStore(configOf(cli, flags)).walk(cli)) found.push(info);
+      for await (const info of (await storeOf(cli, flags)).walk(cli)) found.push(info);
       await printItems(cli, found, view, flags);
     });
 

@@ -1,7 +1,6 @@
 import { Command } from '@commander-js/extra-typings';
-import { openStore } from '../../app/wiring.ts';
 import { parseDigest } from '../../oci/digest.ts';
-import { type Cli, configOf } from '../cli.ts';
+import { type Cli, storeOf } from '../cli.ts';
 import { quietOption, storeOption, verboseOption } from '../options.ts';
 import { write } from '../output.ts';
 
@@ -13,7 +12,7 @@ export const command = (cli: Cli) =>
     .addOption(verboseOption())
     .addHelpText('after', '\nExample:\n  tar tzf "$(gantry path -q sha256:...)"')
     .action(async (texts, flags) => {
-      const store = openStore(configOf(cli, flags));
+      const store = await storeOf(cli, flags);
       for (const digest of texts.map(parseDigest)) {
         const path = await store.path(digest, cli);
         await write(cli, flags.quiet === true ? `${path}\n` : `${digest} ${path}\n`);

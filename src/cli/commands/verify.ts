@@ -1,9 +1,8 @@
 import { Command } from '@commander-js/extra-typings';
 import { verifyStore } from '../../app/verify.ts';
-import { openStore } from '../../app/wiring.ts';
 import { ERROR_POLICY } from '../../errors.ts';
 import { parseDigest } from '../../oci/digest.ts';
-import { type Cli, configOf } from '../cli.ts';
+import { type Cli, storeOf } from '../cli.ts';
 import { formatOption, storeOption, verboseOption } from '../options.ts';
 import { write } from '../output.ts';
 import { bytesText } from '../units.ts';
@@ -21,7 +20,7 @@ A damaged file is moved aside to gantry/damaged in the store; the next pull of i
 Exit code 6: something is damaged; 4: something is missing.`,
     )
     .action(async (texts, flags) => {
-      const store = openStore(configOf(cli, flags));
+      const store = await storeOf(cli, flags);
       const report = await verifyStore(store, texts.map(parseDigest), cli);
       for (const { kind, digest, image, detail } of report.problems) {
         cli.stderr.write(`gantry: ${image === undefined ? '' : `${image}: `}${kind} ${digest}: ${detail}\n`);

@@ -31,7 +31,7 @@ export function openProgress(cli: Cli, mode: ProgressMode, images: number): Prog
         model,
         plainLine,
         () => heartbeatLine(model),
-        () => (failedAlone(model) ? undefined : elapsedLine(model)),
+        () => (model.images.ended === 0 || failedAlone(model) ? undefined : elapsedLine(model)),
       );
   }
 }
@@ -54,7 +54,7 @@ function terminal(cli: Cli, model: ProgressModel): Progress {
       if (line !== undefined) screen.print(line);
     },
     [Symbol.dispose]: () => {
-      screen.end(elapsedLine(model));
+      screen.end(model.rows.size === 0 ? [] : [elapsedLine(model)]);
       cli.log = log;
     },
   };

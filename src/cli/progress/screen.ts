@@ -30,16 +30,16 @@ export class Screen {
     this.#above.push(line);
   }
 
-  /** The last frame stays, with a closing line below it. */
-  end(closing: string): void {
+  /** The last frame stays, with the closing lines below it. */
+  end(closing: readonly string[]): void {
     clearInterval(this.#timer);
     this.#draw(closing);
   }
 
-  #draw(closing: string = elapsedLine(this.#model)): void {
+  #draw(closing: readonly string[] = [elapsedLine(this.#model)]): void {
     const columns = this.#out.columns || FALLBACK_COLUMNS;
     const room = Math.max(1, (this.#out.rows || FALLBACK_ROWS) - 2);
-    const block = [...this.#visible(room).map(rowLine), closing].map((line) => line.slice(0, columns - 1));
+    const block = [...this.#visible(room).map(rowLine), ...closing].map((line) => line.slice(0, columns - 1));
     const above = this.#above.map((line) => `${line}\u001b[K\n`);
     // A terminal that became narrower has wrapped what was drawn.
     const height = this.#drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0);

@@ -143,6 +143,22 @@ describe('a garbage collection beside a pull', () => {
     await assert.rejects(other.open(request, opts), { code: 'NOT_FOUND' });
   });
 
+  it('gives back what somebody is just looking for, and it is found', async () => {
+    await using temp = await tempDir();
+    await put(storeAt(temp.path));
+    const trash = temp.join('gantry/trash/01234567-89ab-cdef-0123-456789abcdef');
+    await mkdir(trash, { recursive: true });
+    await rename(temp.join('blobs/sha256', digest.slice(7)), join(trash, digest.replace(':', '-')));
+    const go = Promise.withResolvers<void>();
+    const reached = Promise.withResolvers<void>();
+    const fs = new FaultFs({ call: 'readdir', path: /trash$/, act: { pause: go.promise, reached: reached.resolve } });
+    const reading = read(storeAt(temp.path, fs));
+    await reached.promise;
+    await using _protection = await storeAt(temp.path).protect(opts);
+    go.resolve();
+    assert.equal(await reading, 'content');
+  });
+
   it('takes what only a session that has ended wanted', async () => {
     await using temp = await tempDir();
     const store = storeAt(temp.path);
@@ -207,6 +223,26 @@ describe('a garbage collection', () => {
     await collectWith(temp.path, { call: 'rename', path: /trash/ }, async () => {
       await assert.rejects(storeAt(temp.path).collect(nothing, all), { code: 'BUSY' });
     });
+  });
+
+  it('waits for whoever only deletes one blob', async () => {
+    await using temp = await tempDir();
+    await put(storeAt(temp.path));
+    const go = Promise.withResolvers<void>();
+    const reached = Promise.withResolvers<void>();
+    const deleter = new FaultFs({
+      call: 'rename',
+      path: /trash/,
+      act: { pause: go.promise, reached: reached.resolve },
+    });
+    const deleting = storeAt(temp.path, deleter).delete(digest, opts);
+    await reached.promise;
+    const fs = new FaultFs();
+    const collecting = storeAt(temp.path, fs).collect(nothing, all);
+    while (fs.count('readFile', /gc\.lock$/) < 3) await new Promise(setImmediate);
+    go.resolve();
+    await deleting;
+    assert.deepEqual((await collecting).blobs, []);
   });
 
   it('gives everything back when it fails or is cancelled half way', async () => {
