@@ -88,8 +88,8 @@ function executionConfig(value: unknown): ExecutionConfig {
     ExposedPorts: keys(value, 'ExposedPorts'),
     Volumes: keys(value, 'Volumes'),
   };
-  // Dropping what is undefined keeps the types of the rest, which the compiler cannot see.
-  return Object.fromEntries(Object.entries(found).filter(([, item]) => item !== undefined)) as ExecutionConfig;
+  // Dropping what is undefined keeps the types of the rest.
+  return Object.fromEntries(Object.entries(found).filter(([, item]) => item !== undefined));
 }
 
 function parseDiffIds(doc: JsonObject, what: string): readonly Digest[] {

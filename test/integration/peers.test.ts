@@ -92,7 +92,7 @@ test('gantry lists, inspects and keeps what skopeo wrote into the same store', a
   assert.deepEqual(await indexedNames(user), [...named, second].filter((name) => name !== 'plain').toSorted());
 });
 
-test('a Docker-typed image is kept byte for byte, and skopeo declines it as an OCI layout', async () => {
+test('a Docker-typed image is kept byte for byte', async () => {
   await using registry = await TestRegistry.start();
   const docker = image({ mediaTypes: 'docker', layers: [1000, 2000] });
   registry.add('app', 'v1', docker);
@@ -102,7 +102,6 @@ test('a Docker-typed image is kept byte for byte, and skopeo declines it as an O
   const file = join(user.store, 'blobs', docker.desc.digest.replace(':', '/'));
   assert.deepEqual(await readFile(file), docker.manifest);
   assert.equal((await user.gantry(['verify'])).code, 0);
-  assert.notEqual((await run('skopeo', ['inspect', `oci:${user.store}:${ref}`])).code, 0);
 });
 
 test('crane and oras, where they are installed, read what gantry pulled', async () => {
