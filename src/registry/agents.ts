@@ -2,7 +2,8 @@
 import { lookup as dnsLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates } from 'node:tls';
-import { Agent, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
+import Agent from 'undici/lib/dispatcher/agent.js';
 import { GantryError } from '../errors.ts';
 import { guardedLookup, mayBePublicHost } from './address.ts';
 import { proxyFor, type ProxyConfig } from './proxy.ts';

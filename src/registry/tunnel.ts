@@ -1,8 +1,8 @@
 /** CONNECT: a connection to a registry through an HTTP proxy that sees only the name. */
-import * as http from 'node:http';
-import * as https from 'node:https';
+import type * as http from 'node:http';
+import type * as https from 'node:https';
 import type { Socket } from 'node:net';
-import { buildConnector } from 'undici';
+import buildConnector from 'undici/lib/core/connect.js';
 import { GantryError } from '../errors.ts';
 import type { Secret } from './secret.ts';
 
@@ -31,6 +31,10 @@ export function tunnelConnector(options: TunnelOptions): buildConnector.connecto
   };
 }
 
+/** Not imported: node:http brings Node's own fetch and web sockets along, 25 ms before the first request of every pull. */
+const requester = ({ protocol }: URL): typeof http | typeof https =>
+  protocol === 'https:' ? process.getBuiltinModule('node:https') : process.getBuiltinModule('node:http');
+
 function openTunnel(
   options: TunnelOptions,
   authority: string,
@@ -38,7 +42,7 @@ function openTunnel(
 ): void {
   const { proxy, authorization, timeoutMs, proxyTls } = options;
   const headers = { host: authority, ...(authorization && { 'proxy-authorization': authorization.reveal() }) };
-  const client = proxy.protocol === 'https:' ? https : http;
+  const client = requester(proxy);
   const place = { hostname: proxy.hostname.replace(/^\[|\]$/g, ''), port: proxy.port, path: authority };
   const request = client.request({ ...proxyTls, ...place, method: 'CONNECT', headers, agent: false });
   let isDone = false;
