@@ -15,6 +15,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   jq: 'jq',
   shasum: 'perl',
   openssl: 'openssl',
+  promtool: 'prometheus',
   xargs: 'findutils',
 };
 
@@ -33,14 +34,18 @@ function onPath(program: string): boolean {
 const missing = (): string[] => Object.keys(PROGRAMS).filter((program) => !onPath(program));
 
 function apt(...args: string[]): boolean {
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  // Some of the packages are daemons, and only their programs are wanted. RUNLEVEL keeps a classic init from starting
+  // them; in a container there is none that would.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
   // stdout is for the test report; what apt says is progress.
   return spawnSync('apt-get', args, { env, stdio: ['ignore', 2, 2] }).status === 0;
 }
 
 function fail(programs: readonly string[], packages: readonly string[]): never {
   console.error(`The tests need programs that are not on PATH: ${programs.join(', ')}`);
-  console.error(`On Debian or Ubuntu:\n  sudo apt-get update && sudo apt-get install -y ${packages.join(' ')}`);
+  console.error(
+    `On Debian or Ubuntu:\n  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages.join(' ')}`,
+  );
   process.exit(1);
 }
 
@@ -50,7 +55,7 @@ if (wanted.length > 0) {
   const mayInstall = process.getuid?.() === 0 && existsSync('/etc/debian_version');
   if (!mayInstall) fail(wanted, packages);
   console.error(`installing ${packages.join(' ')}`);
-  const installed = apt('update', '-qq') && apt('install', '-y', '-qq', ...packages);
+  const installed = apt('update', '-qq') && apt('install', '-y', '-qq', '--no-install-recommends', ...packages);
   const still = missing();
   if (!installed || still.length > 0) fail(still.length > 0 ? still : wanted, packages);
 }

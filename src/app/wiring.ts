@@ -4,6 +4,8 @@ import { GantryError } from '../errors.ts';
 import { RegistryClient } from '../registry/client.ts';
 import { Secret } from '../registry/secret.ts';
 import { ContentStore } from '../store/content-store.ts';
+import type { RequestBudget } from '../remote/budget.ts';
+import type { RegistryObserver } from '../remote/observer.ts';
 import { ResolverTable } from '../remote/resolvers.ts';
 import type { Config } from './config.ts';
 import { gantryVersion } from './version.ts';
@@ -18,6 +20,10 @@ export interface RegistrySettings {
   readonly limitRate?: number;
   readonly connectTimeoutMs?: number;
   readonly retries?: number;
+  /** Whether a rate limit of a registry is waited for, where it is short; true unless said. */
+  readonly waitOnRateLimit?: boolean;
+  readonly budget?: RequestBudget;
+  readonly observer?: RegistryObserver;
   readonly warn?: (message: string) => void;
   /** Credentials that go before all others, by registry. */
   readonly explicit?: ReadonlyMap<string, { readonly username: string; readonly password: Secret }>;
@@ -48,7 +54,12 @@ export function openRegistries(config: Config, settings: RegistrySettings): Regi
     ...(settings.maxPerRegistry === undefined ? {} : { maxPerRegistry: settings.maxPerRegistry }),
     ...(settings.limitRate === undefined ? {} : { limitRate: settings.limitRate }),
     ...(settings.connectTimeoutMs === undefined ? {} : { connectTimeoutMs: settings.connectTimeoutMs }),
-    ...(settings.retries === undefined ? {} : { retry: { attempts: settings.retries + 1 } }),
+    ...(settings.budget === undefined ? {} : { budget: settings.budget }),
+    ...(settings.observer === undefined ? {} : { observer: settings.observer }),
+    retry: {
+      ...(settings.retries === undefined ? {} : { attempts: settings.retries + 1 }),
+      ...(settings.waitOnRateLimit === undefined ? {} : { waitOnRateLimit: settings.waitOnRateLimit }),
+    },
     ...(warn === undefined
       ? {}
       : { onRetry: (err, delayMs) => warn(`${err.message}; again in ${(delayMs / 1000).toFixed(1)} s`) }),

@@ -36,7 +36,9 @@ export class Body implements ByteStream {
   #error: unknown;
   #wake: (() => void) | undefined;
   #closers: (() => void)[] = [];
-  #bytesSinceTick = 0;
+  #received = 0;
+  #receivedAtTick = 0;
+  #hasStalled = false;
   #silentMs = 0;
   #windowMs = 0;
   #windowBytes = 0;
@@ -49,6 +51,16 @@ export class Body implements ByteStream {
     this.#watchdog.unref();
   }
 
+  /** Bytes that came so far. */
+  get received(): number {
+    return this.#received;
+  }
+
+  /** Whether it was given up because it sent nothing for too long, or too little. */
+  get hasStalled(): boolean {
+    return this.#hasStalled;
+  }
+
   /** Calls back once when no more bytes will come, for whatever reason; at once when that is so already. */
   onClose(callback: () => void): void {
     if (this.#state === 'open') this.#closers.push(callback);
@@ -59,7 +71,7 @@ export class Body implements ByteStream {
     if (this.#state !== 'open') return;
     this.#queue.push(chunk);
     this.#queued += chunk.byteLength;
-    this.#bytesSinceTick += chunk.byteLength;
+    this.#received += chunk.byteLength;
     if (this.#queued >= HIGH_WATER_BYTES && !this.#paused) {
       this.#paused = true;
       this.#controller.pause();
@@ -183,25 +195,26 @@ export class Body implements ByteStream {
   }
 
   #watch(tickMs: number, limits: StallLimits): void {
-    const bytes = this.#bytesSinceTick;
-    this.#bytesSinceTick = 0;
+    const bytes = this.#received - this.#receivedAtTick;
+    this.#receivedAtTick = this.#received;
     if (this.#paused) return;
     this.#silentMs = bytes > 0 ? 0 : this.#silentMs + tickMs;
     this.#windowMs += tickMs;
     this.#windowBytes += bytes;
     if (this.#silentMs >= limits.stallMs) {
-      this.abort(this.#timeout(`sent no byte for ${limits.stallMs / 1000} s`));
+      this.#stall(`sent no byte for ${limits.stallMs / 1000} s`);
     } else if (this.#windowMs >= limits.rateWindowMs) {
       if (this.#windowBytes < (limits.minRate * this.#windowMs) / 1000) {
-        this.abort(this.#timeout(`sent less than ${limits.minRate} bytes per second`));
+        this.#stall(`sent less than ${limits.minRate} bytes per second`);
       }
       this.#windowMs = 0;
       this.#windowBytes = 0;
     }
   }
 
-  #timeout(what: string): GantryError {
+  #stall(what: string): void {
     const { host } = this.#url;
-    return new GantryError('TIMEOUT', `${host} ${what} (${safeUrl(this.#url)})`, { origin: 'source', host });
+    this.#hasStalled = true;
+    this.abort(new GantryError('TIMEOUT', `${host} ${what} (${safeUrl(this.#url)})`, { origin: 'source', host }));
   }
 }

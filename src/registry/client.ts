@@ -2,7 +2,9 @@
 import type { ByteStream, CallOptions, OpenOptions } from '../call.ts';
 import { asGantryError, GantryError, isCode } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import type { Reference } from '../oci/reference.ts';
+import { parseRepository, type Reference } from '../oci/reference.ts';
+import type { RequestBudget } from '../remote/budget.ts';
+import type { RegistryObserver } from '../remote/observer.ts';
 import { aboutContent } from '../remote/registry-errors.ts';
 import type { ContentKind, Fetcher, ResolveOptions, Resolved, Resolver } from '../remote/ports.ts';
 import { BlobFetch } from './blob-fetch.ts';
@@ -17,7 +19,7 @@ import type { ProxyConfig } from './proxy.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { RegistryRequest, RegistryRequests } from './requests.ts';
 import { resolveReference } from './resolve.ts';
-import { DEFAULT_RETRY, type OnRetry, retrying, type RetryConfig } from './retry.ts';
+import { DEFAULT_RETRY, type OnRetry, patienceMs, retrying, type RetryConfig } from './retry.ts';
 import { listTags } from './tags.ts';
 import { type HttpResponse, Transport, type TransportOptions } from './transport.ts';
 
@@ -39,6 +41,12 @@ export interface RegistryClientOptions {
   readonly lookup?: TransportOptions['lookup'];
   /** Told before a request is tried again. */
   readonly onRetry?: OnRetry;
+  /**
+   * Charged before each GET of a manifest, every try anew. A registry goes by its own name, and so does a mirror: what
+   * it answers is not counted against the registry.
+   */
+  readonly budget?: RequestBudget;
+  readonly observer?: RegistryObserver;
 }
 
 /** Tries of a host that has another one behind it: waiting out a mirror's trouble would cost more than passing it by. */
@@ -69,8 +77,8 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
       proxies: options.proxies ?? {},
       ...(options.lookup === undefined ? {} : { lookup: options.lookup }),
     });
-    const { credentials, ca = [] } = options;
-    this.#requests = new HostRequests({ transport: this.#transport, credentials, ca });
+    const { credentials, ca = [], budget, observer } = options;
+    this.#requests = new HostRequests({ transport: this.#transport, credentials, ca, budget, observer });
   }
 
   /** @throws GantryError NOT_FOUND, UNAUTHORIZED, ... */
@@ -79,13 +87,13 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   }
 
   fetcher(repository: string): Fetcher {
-    const { onRetry } = this.#options;
-    const common = { client: this, repository, retry: this.#retry, rateLimit: this.#rateLimit, onRetry };
+    const common = { client: this, repository, retry: this.#retry, rateLimit: this.#rateLimit };
     return {
       fetch: async (kind: ContentKind, desc: Descriptor, opts: OpenOptions): Promise<ByteStream> => {
         const kept = kind === 'manifest' ? this.#kept.take(repository, desc.digest) : undefined;
         if (kept !== undefined) return streamOf(kept.subarray(opts.offset ?? 0));
-        return BlobFetch.open({ ...common, kind, desc }, opts);
+        const onRetry = this.#onRetry(parseRepository(repository).registry);
+        return BlobFetch.open({ ...common, onRetry, kind, desc }, opts);
       },
     };
   }
@@ -165,16 +173,25 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
       return finish(response);
     };
     const config = { ...this.#retry, attempts: opts.attempts };
-    return retrying(attempt, config, { signal: opts.signal, onRetry: this.#options.onRetry });
+    return retrying(attempt, config, { signal: opts.signal, onRetry: this.#onRetry(request.registry) });
+  }
+
+  #onRetry(registry: string): OnRetry {
+    const { onRetry, observer } = this.#options;
+    return (err, delayMs) => {
+      onRetry?.(err, delayMs);
+      observer?.retry(registry, err.code);
+    };
   }
 
   /** What one request hears about when to come back is for all of them. Not what the place of a redirect says about itself. */
   #heed(err: unknown, gate: Gate, host: RegistryHost): void {
     if (!isCode(err, 'RATE_LIMITED', 'UPSTREAM') || err.retryAfterMs === undefined) return;
-    if (err.host !== new URL(host.origin).host) return;
+    // Without a status it is no answer: when our budget for manifests is used up, blobs may go on.
+    if (err.status === undefined || err.host !== new URL(host.origin).host) return;
     // A limit is counted against us; an outage may end earlier than announced, and somebody has to find out.
     const longest = err.code === 'RATE_LIMITED' ? Infinity : this.#retry.maxRetryAfterMs;
-    gate.closeFor(Math.min(err.retryAfterMs, longest), err.message);
+    gate.closeFor(Math.min(err.retryAfterMs, longest), err.message, patienceMs(err.code, this.#retry));
   }
 
   #hostsOf(registry: string): Promise<RegistryHost[]> {
@@ -187,8 +204,7 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   }
 
   #gateOf(host: RegistryHost): Gate {
-    const known =
-      this.#gates.get(host.origin) ?? new Gate(this.#options.maxPerRegistry ?? 8, this.#retry.maxRetryAfterMs);
+    const known = this.#gates.get(host.origin) ?? new Gate(this.#options.maxPerRegistry ?? 8);
     this.#gates.set(host.origin, known);
     return known;
   }

@@ -202,6 +202,26 @@ const serversOf = (registry: string): string[] =>
 const exactness = (key: ConfigKey, registry: string): number =>
   [storageKey(registry), registry, key.raw].indexOf(key.raw);
 
+/**
+ * The user name of credentials, for what is counted by user: it may be stored. `token` where there is none, which is
+ * not `anonymous`: what anonymous users are refused says nothing about it.
+ */
+export function userOf(credentials: Credentials): string {
+  switch (credentials.kind) {
+    case 'anonymous':
+      return 'anonymous';
+    case 'basic': {
+      // Some registries take a token in both places, and then the name is the secret.
+      const { username, password } = credentials;
+      return username === '' || username === password.reveal() ? 'token' : username;
+    }
+    case 'identity-token':
+      return credentials.username ?? 'token';
+    case 'registry-token':
+      return 'token';
+  }
+}
+
 const identityKey = randomBytes(32);
 
 /** A name for credentials that can be part of a cache key: equal for equal ones, and tells nothing about them. */

@@ -5,14 +5,12 @@ import { Slots } from '../flow/slots.ts';
 /** What all requests to one registry share: a number of connections, and a time before which it wants to be left alone. */
 export class Gate {
   readonly #slots: Slots;
-  readonly #maxWaitMs: number;
   #closedUntil = 0;
+  #patienceMs = 0;
   #why = '';
 
-  /** Longer than `maxWaitMs` nobody waits at it. */
-  constructor(maxConnections: number, maxWaitMs: number) {
+  constructor(maxConnections: number) {
     this.#slots = new Slots(maxConnections);
-    this.#maxWaitMs = maxWaitMs;
   }
 
   /**
@@ -22,7 +20,7 @@ export class Gate {
   async enter(opts: CallOptions): Promise<() => void> {
     for (;;) {
       const waitMs = this.#closedUntil - performance.now();
-      if (waitMs > this.#maxWaitMs) {
+      if (waitMs > this.#patienceMs) {
         throw new GantryError('RATE_LIMITED', this.#why, { origin: 'source', retryAfterMs: Math.ceil(waitMs) });
       }
       if (waitMs > 0) {
@@ -35,9 +33,14 @@ export class Gate {
     }
   }
 
-  /** After a 429 or 503 with Retry-After. The later end wins: two answers never shorten each other's wait. */
-  closeFor(ms: number, why: string): void {
-    const until = performance.now() + ms;
+  /**
+   * After a 429 or 503 with Retry-After. The later end wins: two answers never shorten each other's wait. Longer than
+   * `patienceMs` nobody waits for it; of two answers the lesser patience holds.
+   */
+  closeFor(ms: number, why: string, patienceMs: number): void {
+    const now = performance.now();
+    this.#patienceMs = this.#closedUntil > now ? Math.min(this.#patienceMs, patienceMs) : patienceMs;
+    const until = now + ms;
     if (until <= this.#closedUntil) return;
     this.#closedUntil = until;
     this.#why = why;

@@ -1,14 +1,18 @@
 /** One request to one host of a registry: its credentials, and the redirects that may be followed. No retries. */
 import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
+import type { RequestBudget } from '../remote/budget.ts';
+import type { RegistryObserver } from '../remote/observer.ts';
 import { answerError, parseRetryAfter } from '../remote/registry-errors.ts';
 import { CredentialLookup, type CredentialSources } from './credentials.ts';
 import type { RegistryHost } from './hosts.ts';
+import { type Account, Listeners } from './listeners.ts';
 import { isRedirect, MAX_REDIRECTS, nextUrl, tooManyRedirects } from './redirect.ts';
 import { safeUrl } from './redact.ts';
+import { canonicalHost } from './registry-name.ts';
 import type { RegistryRequest } from './requests.ts';
 import type { Secret } from './secret.ts';
-import { type AuthTarget, Tokens } from './tokens.ts';
+import { type AuthTarget, registryOf, Tokens } from './tokens.ts';
 import type { HttpRequest, HttpResponse, Route, Transport } from './transport.ts';
 
 const MAX_ERROR_BODY_BYTES = 8 << 10;
@@ -18,6 +22,16 @@ export interface HostRequestsParts {
   readonly credentials: CredentialSources;
   /** PEM of CAs to trust beside those of the system, everywhere. */
   readonly ca: readonly string[];
+  readonly budget: RequestBudget | undefined;
+  readonly observer: RegistryObserver | undefined;
+}
+
+/** A request on its way, over however many hops. */
+interface Trip {
+  readonly host: RegistryHost;
+  readonly request: RegistryRequest;
+  readonly start: URL;
+  readonly account: Account;
 }
 
 interface HostRoutes {
@@ -28,12 +42,14 @@ interface HostRoutes {
 export class HostRequests {
   readonly #transport: Transport;
   readonly #tokens: Tokens;
+  readonly #listeners: Listeners;
   readonly #routes = new WeakMap<RegistryHost, HostRoutes>();
   readonly #public = new Map<string, boolean>();
   readonly #defaultRoute: Route;
 
-  constructor({ transport, credentials, ca }: HostRequestsParts) {
+  constructor({ transport, credentials, ca, budget, observer }: HostRequestsParts) {
     this.#transport = transport;
+    this.#listeners = new Listeners(budget, observer);
     this.#defaultRoute = { ca };
     this.#tokens = new Tokens({
       transport,
@@ -48,27 +64,32 @@ export class HostRequests {
     const scope = request.path === '' ? '' : `repository:${request.path}:pull`;
     const target: AuthTarget = { host, path: request.path, scope };
     const header = await this.#tokens.header(target, opts);
-    const first = await this.#redirected(host, request, header, opts);
-    if (first.status !== 401) return this.#checked(first, host, request, header);
+    const account = await this.#account(target, opts);
+    await this.#listeners.charge(request, account, opts); // once for both: what was answered 401 is not counted
+    const trip: Trip = { host, request, start: urlOf(host, request), account };
+    const first = await this.#redirected(trip, header, opts);
+    if (first.status !== 401) return this.#checked(first, trip, header);
     await first.body.discard();
     const answer = await this.#tokens.answer(target, first.header('www-authenticate'), header, opts);
-    const second = await this.#redirected(host, request, answer, opts);
-    if (second.status !== 401) return this.#checked(second, host, request, answer);
+    const second = await this.#redirected(trip, answer, opts);
+    if (second.status !== 401) return this.#checked(second, trip, answer);
     await second.body.discard();
     throw await this.#tokens.declined(target, second.header('www-authenticate'), opts);
   }
 
+  async #account(target: AuthTarget, opts: CallOptions): Promise<Account> {
+    const identity = this.#listeners.needIdentity ? await this.#tokens.user(target, opts) : undefined;
+    return { registry: canonicalHost(registryOf(target.host)), identity };
+  }
+
   /** Follows redirects by the rules that keep credentials where they belong. */
-  async #redirected(
-    host: RegistryHost,
-    request: RegistryRequest,
-    authorization: Secret | undefined,
-    opts: CallOptions,
-  ): Promise<HttpResponse> {
-    const start = urlOf(host, request);
+  async #redirected(trip: Trip, authorization: Secret | undefined, opts: CallOptions): Promise<HttpResponse> {
+    const { request, account, start } = trip;
     let url = start;
     for (let hop = 0; ; hop += 1) {
-      const response = await this.#transport.send(await this.#hop(host, request, start, url, authorization), opts);
+      const sent = await this.#hop(trip, url, authorization);
+      const subject = { request, account, isHome: url.origin === start.origin };
+      const response = await this.#listeners.heard(subject, () => this.#transport.send(sent, opts));
       if (!isRedirect(response.status)) {
         const isWanted = response.status < 400 || request.expect.includes(response.status);
         if (url.origin !== start.origin && !isWanted) throw await targetFailed(response, url, request);
@@ -80,13 +101,7 @@ export class HostRequests {
     }
   }
 
-  async #hop(
-    host: RegistryHost,
-    request: RegistryRequest,
-    start: URL,
-    url: URL,
-    authorization: Secret | undefined,
-  ): Promise<HttpRequest> {
+  async #hop({ host, request, start }: Trip, url: URL, authorization: Secret | undefined): Promise<HttpRequest> {
     const home = url.origin === start.origin;
     const own = home
       ? Object.fromEntries(host.headers.map(({ name, value }) => [name.toLowerCase(), value.reveal()]))
@@ -101,12 +116,7 @@ export class HostRequests {
     };
   }
 
-  async #checked(
-    response: HttpResponse,
-    host: RegistryHost,
-    request: RegistryRequest,
-    sent: Secret | undefined,
-  ): Promise<HttpResponse> {
+  async #checked(response: HttpResponse, { host, request }: Trip, sent: Secret | undefined): Promise<HttpResponse> {
     if (request.expect.includes(response.status)) return response;
     throw answerError({
       status: response.status,

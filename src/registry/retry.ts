@@ -1,5 +1,5 @@
 import { type CallOptions, sleep } from '../call.ts';
-import { type GantryError, asGantryError, isCode, retryClass } from '../errors.ts';
+import { type ErrorCode, type GantryError, asGantryError, isCode, retryClass } from '../errors.ts';
 
 export interface RetryConfig {
   /** Tries of one request, the first included. */
@@ -9,6 +9,11 @@ export interface RetryConfig {
   readonly maxDelayMs: number;
   /** A longer Retry-After is not waited for: the error tells when to come back. Milliseconds. */
   readonly maxRetryAfterMs: number;
+  /**
+   * False: a limit is never waited for, nor an outage that is announced for more than `BRIEF_MS`; the error goes up at
+   * once. For workers that can put the work back, and would wait in a slot that other work needs.
+   */
+  readonly waitOnRateLimit: boolean;
 }
 
 export const DEFAULT_RETRY: RetryConfig = {
@@ -16,7 +21,17 @@ export const DEFAULT_RETRY: RetryConfig = {
   baseDelayMs: 200,
   maxDelayMs: 10_000,
   maxRetryAfterMs: 60_000,
+  waitOnRateLimit: true,
 };
+
+/** An outage that is over so soon is cheaper to wait for than to hand the work back. */
+const BRIEF_MS = 5_000;
+
+/** How long a registry that asks to be left alone, by an error of this code, is waited for. Milliseconds. */
+export function patienceMs(code: ErrorCode, { waitOnRateLimit, maxRetryAfterMs }: RetryConfig): number {
+  if (waitOnRateLimit) return maxRetryAfterMs;
+  return code === 'RATE_LIMITED' ? 0 : Math.min(BRIEF_MS, maxRetryAfterMs);
+}
 
 /** Told before something is tried again. */
 export type OnRetry = (err: GantryError, delayMs: number) => void;
@@ -27,12 +42,12 @@ export type OnRetry = (err: GantryError, delayMs: number) => void;
  */
 export function retryDelayMs(err: unknown, attempt: number, config: RetryConfig): number | undefined {
   if (retryClass(err) !== 'backoff' || attempt >= config.attempts) return undefined;
+  if (!config.waitOnRateLimit && isCode(err, 'RATE_LIMITED')) return undefined;
   const ceiling = Math.min(config.maxDelayMs, config.baseDelayMs * 2 ** (attempt - 1));
   const backoffMs = ceiling / 2 + (Math.random() * ceiling) / 2;
-  const asked = isCode(err, 'RATE_LIMITED', 'UPSTREAM', 'TIMEOUT') ? err.retryAfterMs : undefined;
-  if (asked === undefined) return backoffMs;
+  if (!isCode(err, 'RATE_LIMITED', 'UPSTREAM', 'TIMEOUT') || err.retryAfterMs === undefined) return backoffMs;
   // "Retry-After: 0" and dates in the past are common, and do not mean all tries in one millisecond.
-  return asked <= config.maxRetryAfterMs ? Math.max(asked, backoffMs) : undefined;
+  return err.retryAfterMs <= patienceMs(err.code, config) ? Math.max(err.retryAfterMs, backoffMs) : undefined;
 }
 
 /** Tries until it works, the class of the error forbids it, or the budget is used up. */

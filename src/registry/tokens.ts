@@ -6,7 +6,7 @@ import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import { type Challenge, parseChallenges } from '../remote/challenge.ts';
 import { answerError } from '../remote/registry-errors.ts';
-import { type CredentialLookup, type Credentials, identityOf } from './credentials.ts';
+import { type CredentialLookup, type Credentials, identityOf, userOf } from './credentials.ts';
 import type { RegistryHost } from './hosts.ts';
 import { Secret } from './secret.ts';
 import { SharedCalls } from './shared-calls.ts';
@@ -108,6 +108,11 @@ export class Tokens {
     return unauthorized(target, credentials, parseChallenges(challenge ?? ''));
   }
 
+  /** The user whom the host sees: a name that is no secret, `anonymous` or `token`. */
+  async user(target: AuthTarget, opts: CallOptions): Promise<string> {
+    return userOf(await this.#credentials(target, opts));
+  }
+
   #credentials({ host, path }: AuthTarget, opts: CallOptions): Promise<Credentials> {
     return this.#parts.credentials.lookup(registryOf(host), path, opts);
   }
@@ -175,7 +180,7 @@ export class Tokens {
 }
 
 /** A mirror's credentials are those of its own host: what is configured for the registry is not for it. */
-const registryOf = (host: RegistryHost): string => (host.isMirror ? new URL(host.origin).host : host.registry);
+export const registryOf = (host: RegistryHost): string => (host.isMirror ? new URL(host.origin).host : host.registry);
 
 async function refusal(
   response: HttpResponse,

@@ -17,13 +17,11 @@ import {
 } from './fs.ts';
 import { LEFT_BEHIND, beatText, type LockNote, type LockSeen, lockHead, parseLock } from './lock-file.ts';
 
-/** Makes the note of a lock; it is given the note that is being taken over. */
-export type NoteMaker = (previous: LockNote | undefined) => LockNote;
+/** Makes the note of a lock; it is given what is being taken over: the file was there, and nobody held it. */
+export type NoteMaker = (previous: LockSeen | undefined) => LockNote | Promise<LockNote>;
 
 export type LockAttempt =
-  /** `previous` is what was taken over: the file was there, and nobody held it. */
-  | { readonly state: 'held'; readonly lock: FileLock; readonly previous: LockSeen | undefined }
-  | { readonly state: 'busy'; readonly seen: LockSeen };
+  { readonly state: 'held'; readonly lock: FileLock } | { readonly state: 'busy'; readonly seen: LockSeen };
 
 interface Observation {
   readonly content: string;
@@ -47,14 +45,14 @@ export class FileLocks {
   /** Takes the lock, or tells who has it. A holder that was not seen to change for `staleMs` is taken over. */
   async tryAcquire(path: string, note: NoteMaker = () => ({})): Promise<LockAttempt> {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      const fresh = await this.#create(path, note(undefined));
-      if (fresh !== undefined) return { state: 'held', lock: fresh, previous: undefined };
+      const fresh = await this.#create(path, await note(undefined));
+      if (fresh !== undefined) return { state: 'held', lock: fresh };
       const content = await this.#read(path);
       if (content === undefined) continue; // released in between
       const seen = parseLock(content);
       if (seen.holder !== 'left' && !this.#isStale(path, content)) return { state: 'busy', seen };
-      const lock = await this.#takeOver(path, content, note(seen.note));
-      if (lock !== undefined) return { state: 'held', lock, previous: seen };
+      const lock = await this.#takeOver(path, content, await note(seen));
+      if (lock !== undefined) return { state: 'held', lock };
     }
     throw new GantryError('IO', `cannot lock ${path}: it neither exists nor can be made`, {
       origin: 'store',

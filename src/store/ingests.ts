@@ -3,10 +3,10 @@ import type { CallOptions } from '../call.ts';
 import type { ContentInfo, ContentWriter, Ingest, IngestRequest, IngestStatus } from '../content/ports.ts';
 import { GantryError } from '../errors.ts';
 import { type Digester, isDigest } from '../oci/digest.ts';
-import type { FileLock, FileLocks } from './file-lock.ts';
-import { type FileHandle, ifExists, moved, namesIn, quietly, type StoreFs, unlinkIfExists, writeAll } from './fs.ts';
+import { type Attempt, attemptsOf, contentOf, noteOf, startOf } from './attempts.ts';
+import type { FileLock, FileLocks, LockAttempt } from './file-lock.ts';
+import { type FileHandle, ifExists, namesIn, quietly, type StoreFs, unlinkIfExists, writeAll } from './fs.ts';
 import type { Layout } from './layout.ts';
-import type { LockNote, LockSeen } from './lock-file.ts';
 import { Space } from './space.ts';
 import type { DirectorySync } from './sync-dirs.ts';
 import { BlobWriter, newDigester } from './writer.ts';
@@ -21,16 +21,20 @@ export interface IngestsParts {
   readonly directories: DirectorySync;
 }
 
-/** The lock of an ingest, and what its earlier owner has left. */
+/** The file of an earlier attempt. */
+interface Left extends Attempt {
+  readonly path: string;
+  readonly bytes: number;
+  readonly changedAt: Date;
+}
+
+/** The lock of an ingest, and what its earlier owners have left. */
 interface Taken {
   readonly request: IngestRequest;
   readonly lock: FileLock;
   /** The file of this owner. */
   readonly path: string;
-  /** The file of the owner before. */
-  readonly left: string | undefined;
-  /** Whether the owner before wrote the same content. */
-  readonly same: boolean;
+  readonly left: readonly Left[];
 }
 
 /** Unfinished writes: one lock file that names the ingest and its owner, and one file of bytes per owner. */
@@ -49,17 +53,16 @@ export class Ingests {
     findPresent: () => Promise<ContentInfo | undefined>,
     opts: CallOptions,
   ): Promise<Ingest> {
-    const { layout, locks, fs } = this.#parts;
     checkRef(request.ref);
-    const lockPath = layout.ingestLock(request.ref);
-    const attempt = await locks.tryAcquire(lockPath, (previous) => noteOf(request, previous));
+    const { attempt, left } = await this.#acquire(request);
     if (attempt.state === 'busy') return { state: 'busy', since: startOf(attempt.seen.note) ?? new Date() };
-    const taken = this.#taken(request, attempt.lock, attempt.previous);
+    const { lock } = attempt;
+    const taken = { request, lock, path: this.#parts.layout.ingestData(request.ref, lock.owner), left };
     try {
       const info = await findPresent();
       if (info === undefined) return { state: 'open', writer: await this.#writer(taken, opts) };
-      if (taken.left !== undefined) await unlinkIfExists(fs, taken.left);
-      await taken.lock.release();
+      await this.#remove(left);
+      await lock.release();
       return { state: 'present', info };
     } catch (err) {
       await this.#giveBack(taken);
@@ -84,61 +87,73 @@ export class Ingests {
     if (seen === undefined) return undefined;
     const { ref, digest, size } = seen.note;
     if (typeof ref !== 'string') return undefined;
-    const data = await ifExists(this.#parts.fs.lstat(this.#parts.layout.ingestData(ref, seen.owner)));
+    const data = (await this.#there(ref, attemptsOf(seen))).find((each) => isPartOf(each, seen.note));
     const startedAt = startOf(seen.note) ?? new Date(0);
     return {
       ref,
-      offset: data?.size ?? 0,
+      offset: data?.bytes ?? 0,
       total: typeof size === 'number' && size >= 0 ? size : undefined,
       expected: isDigest(digest) ? digest : undefined,
       startedAt,
-      updatedAt: data?.mtime ?? startedAt,
+      updatedAt: data?.changedAt ?? startedAt,
     };
   }
 
   /** Removes an ingest that nobody holds, with its bytes. False when there is none. @throws GantryError BUSY */
   async abort(ref: string, opts: CallOptions): Promise<boolean> {
-    const { layout, locks, fs } = this.#parts;
+    const { layout, locks } = this.#parts;
     const path = layout.ingestLock(ref);
     if ((await locks.look(path)) === undefined) return false;
-    const attempt = (await locks.isHeld(path, opts)) ? undefined : await locks.tryAcquire(path, () => ({ ref }));
-    if (attempt?.state !== 'held') {
+    const taken = (await locks.isHeld(path, opts)) ? undefined : await this.#acquire({ ref });
+    if (taken?.attempt.state !== 'held') {
       throw new GantryError('BUSY', `the ingest ${ref} is being written`, {
         origin: 'store',
         hint: 'stop its writer first',
       });
     }
-    await using lock = attempt.lock;
-    const { left } = this.#taken({ ref }, lock, attempt.previous);
-    if (left !== undefined) await unlinkIfExists(fs, left);
+    await using _lock = taken.attempt.lock;
+    await this.#remove(taken.left);
     return true;
   }
 
-  #taken(request: IngestRequest, lock: FileLock, previous: LockSeen | undefined): Taken {
-    const { layout } = this.#parts;
-    const before = previous?.owner ?? '';
-    return {
-      request,
-      lock,
-      path: layout.ingestData(request.ref, lock.owner),
-      left: before === '' ? undefined : layout.ingestData(request.ref, before),
-      same: previous?.note['digest'] === (request.digest ?? '') && previous.note['size'] === (request.size ?? -1),
-    };
+  /** Tries to take the lock, with a note that keeps what earlier owners have left. */
+  async #acquire(request: IngestRequest): Promise<{ attempt: LockAttempt; left: readonly Left[] }> {
+    let left: readonly Left[] = [];
+    const attempt = await this.#parts.locks.tryAcquire(this.#parts.layout.ingestLock(request.ref), async (previous) => {
+      left = await this.#there(request.ref, previous === undefined ? [] : attemptsOf(previous));
+      return noteOf(request, previous, left);
+    });
+    return { attempt, left };
   }
 
-  async #writer(taken: Taken, opts: CallOptions): Promise<ContentWriter> {
-    const { fs } = this.#parts;
-    const { request, lock, path, left } = taken;
+  /** What is left of these attempts, the longest first. */
+  async #there(ref: string, attempts: readonly Attempt[]): Promise<Left[]> {
+    const found: Left[] = [];
+    for (const attempt of attempts) {
+      const path = this.#parts.layout.ingestData(ref, attempt.owner);
+      const info = await ifExists(this.#parts.fs.lstat(path));
+      if (info?.isFile() === true) found.push({ ...attempt, path, bytes: info.size, changedAt: info.mtime });
+    }
+    return found.toSorted((a, b) => b.bytes - a.bytes);
+  }
+
+  async #remove(left: readonly Left[]): Promise<void> {
+    for (const { path } of left) await unlinkIfExists(this.#parts.fs, path);
+  }
+
+  async #writer({ request, lock, path, left }: Taken, opts: CallOptions): Promise<ContentWriter> {
     const digester = newDigester(request);
-    const usable = await this.#usableBytes(taken);
+    const best = left.find((each) => isPartOf(each, contentOf(request)));
+    // Now, not at the end: a process that is killed here again and again would fill the disk with copies.
+    await this.#remove(left.filter((each) => each !== best));
+    const usable = best?.bytes ?? 0;
     // While it is being copied the prefix is there twice.
     const reservation = await this.#space.reserve(Math.max(usable, (request.size ?? 0) - usable), request.ref);
     let file: FileHandle | undefined;
     try {
-      file = await fs.open(path, 'wx', 0o444);
-      const offset =
-        left === undefined || usable === 0 ? 0 : await this.#copyPrefix(left, file, digester, usable, opts);
-      if (left !== undefined) await unlinkIfExists(fs, left);
+      file = await this.#parts.fs.open(path, 'wx', 0o444);
+      const offset = best === undefined ? 0 : await this.#copyPrefix(best, file, digester, opts);
+      if (best !== undefined) await this.#remove([best]);
       reservation.bytes = Math.max(0, (request.size ?? 0) - offset);
       const onEnd = (): void => this.#space.free(reservation);
       return new BlobWriter({ ...this.#parts, request, lock, file, path, offset, digester, reservation, onEnd });
@@ -149,39 +164,25 @@ export class Ingests {
     }
   }
 
-  /** Leaves things as they were found: what an earlier owner has written is not lost because we could not go on. */
-  async #giveBack({ left, same, path, lock }: Taken): Promise<void> {
-    const { fs } = this.#parts;
-    const kept = left !== undefined && same && (await moved(fs, left, path).catch(() => false));
-    if (!kept) await quietly(unlinkIfExists(fs, path));
-    await quietly(kept ? lock.leave() : lock.release());
-  }
-
-  /** Nothing that was written for other content, and nothing that is longer than this content can be. */
-  async #usableBytes({ left, same, request }: Taken): Promise<number> {
-    if (left === undefined || !same) return 0;
-    const info = await ifExists(this.#parts.fs.lstat(left));
-    return info?.isFile() === true && info.size <= (request.size ?? Infinity) ? info.size : 0;
+  /** Leaves things as they were found: what earlier owners have written is not lost because we could not go on. */
+  async #giveBack({ request, lock, path, left }: Taken): Promise<void> {
+    await quietly(unlinkIfExists(this.#parts.fs, path));
+    const kept = await this.#there(request.ref, left).catch(() => left);
+    await quietly(kept.length > 0 ? lock.leave() : lock.release());
   }
 
   /**
-   * Copies what the previous owner wrote into our own file while hashing it. Never the same inode: the previous owner may
-   * only be slow, and its late writes would corrupt what is verified here.
+   * Copies what an earlier owner wrote into our own file while hashing it. Never the same inode: that owner may only be
+   * slow, and its late writes would corrupt what is verified here.
    */
-  async #copyPrefix(
-    from: string,
-    target: FileHandle,
-    digester: Digester,
-    length: number,
-    opts: CallOptions,
-  ): Promise<number> {
-    const source = await ifExists(this.#parts.fs.open(from, 'r'));
+  async #copyPrefix({ path, bytes }: Left, target: FileHandle, digester: Digester, opts: CallOptions): Promise<number> {
+    const source = await ifExists(this.#parts.fs.open(path, 'r'));
     if (source === undefined) return 0;
     try {
       let copied = 0;
-      while (copied < length) {
+      while (copied < bytes) {
         opts.signal.throwIfAborted();
-        const buffer = Buffer.allocUnsafe(Math.min(COPY_BYTES, length - copied));
+        const buffer = Buffer.allocUnsafe(Math.min(COPY_BYTES, bytes - copied));
         const { bytesRead } = await source.read(buffer, 0, buffer.byteLength, copied);
         if (bytesRead === 0) break;
         const chunk = buffer.subarray(0, bytesRead);
@@ -196,18 +197,9 @@ export class Ingests {
   }
 }
 
-/** An ingest keeps the time at which it was first started, through every takeover. */
-const noteOf = (request: IngestRequest, previous?: LockNote): LockNote => ({
-  ref: request.ref,
-  digest: request.digest ?? '',
-  size: request.size ?? -1,
-  startedAt: (previous === undefined ? undefined : startOf(previous)?.getTime()) ?? Date.now(),
-});
-
-function startOf(note: LockNote): Date | undefined {
-  const { startedAt } = note;
-  return typeof startedAt === 'number' && Number.isSafeInteger(startedAt) ? new Date(startedAt) : undefined;
-}
+/** Nothing that was written for other content, and nothing that is longer than this content can be. */
+const isPartOf = (left: Left, { digest, size }: { readonly digest?: unknown; readonly size?: unknown }): boolean =>
+  left.digest === digest && left.size === size && (left.size < 0 || left.bytes <= left.size);
 
 function checkRef(ref: string): void {
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for

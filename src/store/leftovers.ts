@@ -1,6 +1,7 @@
 /** What writers have left behind and nobody holds: unfinished ingests, and the files of processes that were killed. */
 import { join } from 'node:path';
 import type { CollectOptions, IngestStatus } from '../content/ports.ts';
+import { sameNote } from './attempts.ts';
 import type { FileLocks } from './file-lock.ts';
 import { ifExists, namesIn, type StoreFs, unlinkIfExists } from './fs.ts';
 import type { Ingests } from './ingests.ts';
@@ -42,6 +43,7 @@ export async function oldIngests(parts: LeftoverParts, opts: CollectOptions): Pr
   return (await Promise.all(checks)).flat();
 }
 
+/** When any of them last changed, in Unix milliseconds: a lock of this minute may go on with a file of yesterday. */
 async function newest({ fs, layout }: LeftoverParts, files: readonly string[]): Promise<number> {
   const times = files.map(async (file) => (await ifExists(fs.lstat(join(layout.ingests, file))))?.mtime.getTime() ?? 0);
   return Math.max(...(await Promise.all(times)));
@@ -50,7 +52,7 @@ async function newest({ fs, layout }: LeftoverParts, files: readonly string[]): 
 /** Removes an ingest under its lock: nobody else begins to write it meanwhile. Whether it did. */
 export async function removeIngest(parts: LeftoverParts, { key, files }: OldIngest): Promise<boolean> {
   const lockName = `${key}.lock`;
-  const attempt = await parts.locks.tryAcquire(join(parts.layout.ingests, lockName));
+  const attempt = await parts.locks.tryAcquire(join(parts.layout.ingests, lockName), sameNote);
   if (attempt.state === 'busy') return false;
   await using _lock = attempt.lock;
   for (const file of files) {

@@ -24,6 +24,7 @@ export function lockHead(owner: string, note: LockNote): string {
 
 /** An owner becomes part of a file name, so nothing else passes. */
 const OWNER = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+export const isOwner = (value: unknown): value is string => typeof value === 'string' && OWNER.test(value);
 
 /** A file that is being written, or was torn by a crash, tells nothing; it will be stale after a while. */
 const TELLS_NOTHING: LockSeen = { owner: '', note: {}, holder: 'unknown' };
@@ -32,7 +33,7 @@ export function parseLock(content: string): LockSeen {
   const end = content.indexOf('\n');
   try {
     const record: { owner?: unknown; note?: unknown; process?: ProcessId } | null = JSON.parse(content.slice(0, end));
-    if (record === null || typeof record.owner !== 'string' || !OWNER.test(record.owner)) return TELLS_NOTHING;
+    if (record === null || !isOwner(record.owner)) return TELLS_NOTHING;
     const note = typeof record.note === 'object' && record.note !== null ? { ...record.note } : {};
     const liveness = livenessOf(record.process);
     const left = content.slice(end + 1) === LEFT_BEHIND || liveness === 'dead';

@@ -66,6 +66,16 @@ describe('the body of a response', () => {
     assert.deepEqual(told, ['one', 'two', 'late']);
   });
 
+  it('counts what comes, also what nobody reads', () => {
+    const body = bodyOf(new Controller());
+    body.push(Buffer.alloc(10));
+    body.push(Buffer.alloc(5));
+    body.end();
+    body.push(Buffer.alloc(100));
+    assert.equal(body.received, 15);
+    assert.equal(body.hasStalled, false);
+  });
+
   it('an unwanted one is read when it is short, and given up when it is not', async () => {
     const short = new Controller();
     const small = bodyOf(short);

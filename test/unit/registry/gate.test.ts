@@ -8,7 +8,7 @@ const opts = { signal: never };
 
 describe('the gate of a registry', () => {
   it('lets so many in, and the next one when a place is given back, once', async () => {
-    const gate = new Gate(2, 1000);
+    const gate = new Gate(2);
     const [one] = await Promise.all([gate.enter(opts), gate.enter(opts)]);
     let third = false;
     const waiting = gate.enter(opts).then((leave) => {
@@ -28,26 +28,41 @@ describe('the gate of a registry', () => {
   });
 
   it('waits until the registry may be asked again; two answers never shorten the wait', async () => {
-    const gate = new Gate(1, 1000);
-    gate.closeFor(60, 'first');
-    gate.closeFor(5, 'second');
+    const gate = new Gate(1);
+    gate.closeFor(60, 'first', 1000);
+    gate.closeFor(5, 'second', 1000);
     const began = performance.now();
     (await gate.enter(opts))();
     assert.ok(performance.now() - began >= 58);
   });
 
   it('does not wait longer than it may', async () => {
-    const gate = new Gate(1, 1000);
-    gate.closeFor(5000, 'r.example answered 429');
+    const gate = new Gate(1);
+    gate.closeFor(5000, 'r.example answered 429', 1000);
     const err: unknown = await gate.enter(opts).catch((reason: unknown) => reason);
     assert.ok(isCode(err, 'RATE_LIMITED'));
     assert.equal(err.message, 'r.example answered 429');
     assert.ok((err.retryAfterMs ?? 0) > 4900);
   });
 
+  it('of two answers the lesser patience holds, until it is open again', async () => {
+    const gate = new Gate(1);
+    gate.closeFor(20, 'a limit', 0);
+    gate.closeFor(40, 'an outage', 1000);
+    await assert.rejects(gate.enter(opts), /an outage/);
+    const other = new Gate(1);
+    other.closeFor(40, 'an outage', 1000);
+    other.closeFor(20, 'a limit', 0);
+    await assert.rejects(other.enter(opts), /an outage/);
+    const end = performance.now() + 40;
+    while (performance.now() < end) await new Promise((done) => setImmediate(done));
+    gate.closeFor(20, 'an outage', 1000);
+    (await gate.enter(opts))();
+  });
+
   it('who waits for the time holds no place, and can give up', async () => {
-    const gate = new Gate(1, 1000);
-    gate.closeFor(500, 'later');
+    const gate = new Gate(1);
+    gate.closeFor(500, 'later', 1000);
     const stop = new AbortController();
     const waiting = gate.enter({ signal: stop.signal });
     stop.abort(new Error('enough'));

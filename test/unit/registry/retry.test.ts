@@ -4,7 +4,13 @@ import { ERROR_POLICY, type ErrorCode, GantryError } from '../../../src/errors.t
 import { retryDelayMs, retrying, type RetryConfig } from '../../../src/registry/retry.ts';
 import { never } from './temp.ts';
 
-const config: RetryConfig = { attempts: 4, baseDelayMs: 100, maxDelayMs: 300, maxRetryAfterMs: 2000 };
+const config: RetryConfig = {
+  attempts: 4,
+  baseDelayMs: 100,
+  maxDelayMs: 300,
+  maxRetryAfterMs: 2000,
+  waitOnRateLimit: true,
+};
 const error = (code: ErrorCode, retryAfterMs?: number): GantryError =>
   new GantryError(code, code, retryAfterMs === undefined ? {} : { retryAfterMs });
 
@@ -38,6 +44,16 @@ describe('whether to try again', () => {
     assert.equal(retryDelayMs(error('RATE_LIMITED', 2001), 1, config), undefined);
     assert.ok((retryDelayMs(error('RATE_LIMITED', 0), 1, config) ?? 0) >= 50);
     assert.equal(retryDelayMs(error('RATE_LIMITED', 1500), 4, config), undefined);
+  });
+
+  it('who can put the work back waits for no limit, and for no long outage', () => {
+    const farm = { ...config, maxRetryAfterMs: 60_000, waitOnRateLimit: false };
+    for (const ms of [undefined, 0, 1, 1000]) assert.equal(retryDelayMs(error('RATE_LIMITED', ms), 1, farm), undefined);
+    assert.equal(retryDelayMs(error('UPSTREAM', 5000), 1, farm), 5000);
+    assert.equal(retryDelayMs(error('UPSTREAM', 5001), 1, farm), undefined);
+    assert.equal(retryDelayMs(error('UPSTREAM', 5001), 1, { ...farm, waitOnRateLimit: true }), 5001);
+    assert.equal(retryDelayMs(error('UPSTREAM', 3000), 1, { ...farm, maxRetryAfterMs: 2000 }), undefined);
+    assert.ok(retryDelayMs(error('UPSTREAM'), 1, farm) !== undefined);
   });
 
   it('tells before each new try', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { identityOf } from '../../../src/registry/credentials.ts';
+import { identityOf, userOf } from '../../../src/registry/credentials.ts';
 import { Secret } from '../../../src/registry/secret.ts';
 import { leaks, MARKER, printed } from './temp.ts';
 
@@ -36,4 +36,20 @@ test('the identity of credentials is equal for equal ones and tells nothing', ()
   ];
   assert.equal(new Set(all).size, all.length);
   assert.ok(!all.some(leaks));
+});
+
+test('the user of credentials is a name, never the secret', () => {
+  const token = new Secret(MARKER);
+  assert.deepEqual(
+    [
+      userOf({ kind: 'anonymous' }),
+      userOf({ kind: 'basic', username: 'alice', password: token }),
+      userOf({ kind: 'basic', username: MARKER, password: token }),
+      userOf({ kind: 'basic', username: '', password: token }),
+      userOf({ kind: 'identity-token', username: 'alice', token }),
+      userOf({ kind: 'identity-token', token }),
+      userOf({ kind: 'registry-token', token }),
+    ],
+    ['anonymous', 'alice', 'token', 'token', 'alice', 'token', 'token'],
+  );
 });

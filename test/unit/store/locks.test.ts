@@ -62,8 +62,8 @@ describe('a lock', { concurrency: true }, () => {
     const first = held(await locksOn().tryAcquire(path, () => ({ ref: 'x' })));
     await first.lock.leave();
     const second = held(await locksOn().tryAcquire(path, (previous) => ({ after: previous })));
-    assert.equal(second.previous?.owner, first.lock.owner);
-    assert.deepEqual((await locksOn().look(path))?.note, { after: { ref: 'x' } });
+    const after = { owner: first.lock.owner, note: { ref: 'x' }, holder: 'left' };
+    assert.deepEqual((await locksOn().look(path))?.note, { after });
     await second.lock.release();
     assert.deepEqual(await readdir(temp.path), []);
   });
@@ -105,8 +105,8 @@ describe('a lock', { concurrency: true }, () => {
     const path = temp.join('a.lock');
     const { stdout } = await run(process.execPath, ['-p', 'process.pid']);
     await writeFile(path, lockText({ ...self, pid: Number(stdout), startTime: '1' }));
-    const { lock, previous } = held(await locksOn().tryAcquire(path));
-    assert.deepEqual(previous?.note, { ref: 'a' });
+    const { lock } = held(await locksOn().tryAcquire(path, (previous) => ({ after: previous?.note })));
+    assert.deepEqual((await locksOn().look(path))?.note, { after: { ref: 'a' } });
     await lock.release();
   });
 

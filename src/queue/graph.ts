@@ -1,0 +1,182 @@
+/** The graph of one run in Redis. Each method is one atomic, idempotent script; see scripts/graph.ts for the keys. */
+import type { Redis } from 'ioredis';
+import { count, items, type Reply, text, texts } from './script.ts';
+import { add, MAX_CHILDREN_A_CALL } from './scripts/add.ts';
+import { begin } from './scripts/begin.ts';
+import { done, fail, release, reroute, ways } from './scripts/finish.ts';
+import { sweep, unhand, unwanted } from './scripts/run.ts';
+import type { Ticket } from './tickets.ts';
+
+/** What a worker holds while it handles a node. */
+export interface Hold {
+  readonly node: string;
+  /** The ticket, as the owner of a lease. */
+  readonly owner: string;
+  /** `target digest`; empty without a lease. */
+  readonly lease: string;
+  readonly fence: string;
+}
+
+export type Begun =
+  | {
+      readonly state: 'go';
+      readonly phase: Ticket['phase'];
+      readonly record: string;
+      readonly watched: boolean;
+      /** Tries that failed. */
+      readonly tries: number;
+      readonly fence: string;
+      /** What the visit left for the settle; see payload.ts. */
+      readonly payload: string;
+    }
+  | { readonly state: 'busy'; readonly holder: string }
+  | { readonly state: 'gone' | 'stale' | 'dead' };
+
+export type Added =
+  | { readonly state: 'ready' | 'open'; readonly fresh: readonly { readonly index: number; readonly id: string }[] }
+  | { readonly state: 'broken'; readonly error: string; readonly isHungry: boolean }
+  | { readonly state: 'cycle'; readonly index: number }
+  | { readonly state: 'late' };
+
+export interface Finished {
+  /** The run wants further images to be handed to the workers. */
+  readonly isHungry: boolean;
+  /** Tickets that waited for the lease. */
+  readonly parked: readonly string[];
+  readonly ready: readonly { readonly id: string; readonly record: string }[];
+}
+
+export interface Swept {
+  /** Where to go on; 0 at the end. */
+  readonly next: number;
+  readonly lost: readonly { readonly ticket: Ticket; readonly record: string }[];
+}
+
+export class RunGraph {
+  readonly id: string;
+  readonly #redis: Redis;
+  readonly #key: string;
+
+  constructor(redis: Redis, key: string, id: string) {
+    this.#redis = redis;
+    this.#key = key;
+    this.id = id;
+  }
+
+  async begin(
+    ticket: Ticket,
+    owner: string,
+    where: { readonly lane: string; readonly leaseMs: number; readonly worker: string },
+  ): Promise<Begun> {
+    const phase = ticket.phase === 'settle' ? 'p' : 'v';
+    const args = [ticket.node, phase, owner, where.lane, where.leaseMs, where.worker];
+    const reply = items(await begin.run(this.#redis, this.#key, args));
+    const [state, letter, record, watched, tries, fence, payload] = reply;
+    if (state === 'busy') return { state, holder: text(letter) };
+    if (state !== 'go') return { state: state === 'gone' || state === 'dead' ? state : 'stale' };
+    return {
+      state,
+      phase: letter === 'p' ? 'settle' : 'visit',
+      record: text(record),
+      watched: count(watched) === 1,
+      tries: count(tries),
+      fence: text(fence),
+      payload: text(payload),
+    };
+  }
+
+  /** Hangs all children below a node, in as many calls as it takes. `keep` is for the settle. */
+  async add(
+    node: string,
+    keep: { readonly resolved: string; readonly payload: string },
+    children: readonly (readonly [key: string, record: string])[],
+  ): Promise<Added> {
+    const fresh: { index: number; id: string }[] = [];
+    for (let first = 0; ; first += MAX_CHILDREN_A_CALL) {
+      const chunk = children.slice(first, first + MAX_CHILDREN_A_CALL);
+      const isLast = first + MAX_CHILDREN_A_CALL >= children.length;
+      const args = [node, keep.resolved, keep.payload, isLast ? '1' : '0', ...chunk.flat()];
+      const reply = items(await add.run(this.#redis, this.#key, args));
+      const [state, detail] = reply;
+      if (state === 'broken') return { state, error: text(detail), isHungry: count(reply[2]) === 1 };
+      if (state === 'cycle') return { state, index: first + count(detail) };
+      if (state !== 'ok') return { state: 'late' };
+      for (const [index, id] of pairs(reply.slice(2))) fresh.push({ index: first + count(index), id: text(id) });
+      if (isLast) return { state: detail === 'ready' ? 'ready' : 'open', fresh };
+    }
+  }
+
+  /** Undefined when the node was not ours to finish any more. */
+  async done(
+    hold: Hold,
+    what: { readonly bytes: number; readonly isSkipped: boolean; readonly resolved: string },
+  ): Promise<Finished | undefined> {
+    const args = [...held(hold), what.bytes, what.isSkipped ? '1' : '0', what.resolved];
+    return finished(await done.run(this.#redis, this.#key, args));
+  }
+
+  async fail(
+    hold: Hold,
+    failure: { readonly memory: string; readonly error: string; readonly resolved: string },
+  ): Promise<Finished | undefined> {
+    const args = [...held(hold), failure.memory, failure.error, failure.resolved];
+    return finished(await fail.run(this.#redis, this.#key, args));
+  }
+
+  /** Puts a node down unfinished. Answers the tickets that waited for the lease. */
+  async release(hold: Hold, hasFailed: boolean): Promise<string[]> {
+    return texts(await release.run(this.#redis, this.#key, [...held(hold), hasFailed ? '1' : '0']));
+  }
+
+  /** Records of the other ways to a node's content. */
+  async waysOf(node: string): Promise<string[]> {
+    const lines = text(await ways.run(this.#redis, this.#key, [node]));
+    return lines.split('\n').filter((line) => line !== '');
+  }
+
+  async reroute(node: string, record: string, left: readonly string[]): Promise<boolean> {
+    const args = [node, record, left.map((line) => `${line}\n`).join('')];
+    return count(await reroute.run(this.#redis, this.#key, args)) === 1;
+  }
+
+  /** Which of these nobody wants any more; all of them when the run is over. */
+  async unwanted(nodes: readonly string[]): Promise<Set<string>> {
+    const [state, ...dead] = texts(await unwanted.run(this.#redis, this.#key, nodes));
+    return new Set(state === 'running' ? dead : nodes);
+  }
+
+  async sweep(first: number, limit: number): Promise<Swept> {
+    const [next, ...rest] = items(await sweep.run(this.#redis, this.#key, [first, limit]));
+    const lost: { ticket: Ticket; record: string }[] = [];
+    for (let i = 0; i + 2 < rest.length; i += 3) {
+      const phase = rest[i + 1] === 'p' ? 'settle' : 'visit';
+      lost.push({ ticket: { run: this.id, node: text(rest[i]), phase }, record: text(rest[i + 2]) });
+    }
+    return { next: count(next), lost };
+  }
+
+  /** Ids that some worker is noted to have in hand. */
+  async inHand(): Promise<string[]> {
+    return this.#redis.smembers(`${this.#key}:a`);
+  }
+
+  async unhand(nodes: readonly string[]): Promise<void> {
+    await unhand.run(this.#redis, this.#key, nodes);
+  }
+}
+
+const held = ({ node, lease, owner, fence }: Hold): string[] => [node, lease, owner, fence];
+
+function* pairs(list: readonly Reply[]): Generator<readonly [Reply | undefined, Reply | undefined]> {
+  for (let i = 0; i + 1 < list.length; i += 2) yield [list[i], list[i + 1]];
+}
+
+function finished(reply: Reply): Finished | undefined {
+  const [state, hungry, parked, ready] = items(reply);
+  if (state !== 'ok') return undefined;
+  return {
+    isHungry: count(hungry) === 1,
+    parked: texts(parked),
+    ready: [...pairs(items(ready))].map(([id, record]) => ({ id: text(id), record: text(record) })),
+  };
+}

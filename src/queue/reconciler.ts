@@ -1,0 +1,88 @@
+/**
+ * Heals what nobody else does: a ticket that was lost between a change of the graph and its entry in a queue. One process at a
+ * time sweeps all runs, whether they move or not.
+ */
+import type { Redis } from 'ioredis';
+import type { Keys } from './keys.ts';
+import { RunGraph } from './graph.ts';
+import { laneOf, readRecord } from './record.ts';
+import { count } from './script.ts';
+import { hold, letGo } from './scripts/lease.ts';
+import { type Ticket, ticketId, type Tickets } from './tickets.ts';
+
+/** Nodes of each run looked at in one tick: bounded, because a queue with a million tickets must not stop for a sweep. */
+const SLICE = 1_000;
+const DUTY_MS = 30_000;
+
+export class Reconciler {
+  readonly #redis: Redis;
+  readonly #keys: Keys;
+  readonly #tickets: Tickets;
+  readonly #who: string;
+  /** Where the sweep of each run goes on. */
+  readonly #next = new Map<string, number>();
+
+  constructor(redis: Redis, keys: Keys, tickets: Tickets, who: string) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#tickets = tickets;
+    this.#who = who;
+  }
+
+  /** Looks at a slice of every open run, if this is ours to do. */
+  async tick(): Promise<void> {
+    const duty = this.#keys.duty('sweep');
+    if (count(await hold.run(this.#redis, duty, [this.#who, DUTY_MS])) !== 1) return;
+    const open = await this.#redis.smembers(this.#keys.open);
+    for (const run of this.#next.keys()) if (!open.includes(run)) this.#next.delete(run);
+    for (const run of open) await this.#sweep(run);
+    await this.#forgetExpired();
+  }
+
+  /** For whoever closes: another takes over at once. */
+  async leave(): Promise<void> {
+    await letGo.run(this.#redis, this.#keys.duty('sweep'), [this.#who]);
+  }
+
+  async #sweep(run: string): Promise<void> {
+    const key = this.#keys.run(run);
+    if ((await this.#redis.exists(`${key}:m`)) === 0) {
+      await this.#redis.srem(this.#keys.open, run);
+      return;
+    }
+    const graph = new RunGraph(this.#redis, key, run);
+    const { next, lost } = await graph.sweep(this.#next.get(run) ?? 1, SLICE);
+    this.#next.set(run, next === 0 ? 1 : next);
+    const lanes = new Map<string, Ticket[]>();
+    for (const { ticket, record } of lost) {
+      const lane = laneOf(readRecord(record).node);
+      lanes.set(lane, [...(lanes.get(lane) ?? []), ticket]);
+    }
+    for (const [lane, tickets] of lanes) await this.#tickets.add(lane, tickets, true);
+    if ((await this.#redis.hget(`${key}:m`, 'st')) !== 'running') await this.#unhand(run, graph);
+  }
+
+  /** A run that is over waits for those who had something in hand; a worker that died with it never says that it is done. */
+  async #unhand(run: string, graph: RunGraph): Promise<void> {
+    const nodes = await graph.inHand();
+    const gone: string[] = [];
+    for (const node of nodes) if (!(await this.#hasTicket(run, node))) gone.push(node);
+    await graph.unhand(gone);
+  }
+
+  async #hasTicket(run: string, node: string): Promise<boolean> {
+    const record = await this.#redis.hget(`${this.#keys.run(run)}:d`, node);
+    if (record === null) return false;
+    const queue = this.#tickets.queue(laneOf(readRecord(record).node));
+    for (const phase of ['visit', 'settle'] as const) {
+      if ((await queue.getJob(ticketId({ run, node, phase }))) !== undefined) return true;
+    }
+    return false;
+  }
+
+  async #forgetExpired(): Promise<void> {
+    for (const run of await this.#redis.zrange(this.#keys.runs, '0', '99')) {
+      if ((await this.#redis.exists(`${this.#keys.run(run)}:m`)) === 0) await this.#redis.zrem(this.#keys.runs, run);
+    }
+  }
+}

@@ -1,0 +1,209 @@
+/** Runs: stored, found, looked at, cancelled. What is asked of a farm goes through here; workers do the rest. */
+import { hash, randomBytes } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { CallOptions } from '../call.ts';
+import { GantryError } from '../errors.ts';
+import type { ErrorRecord, RunState, RunStatus } from '../flow/farm-status.ts';
+import type { Node } from '../flow/handler.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Root } from './feeder.ts';
+import type { Keys } from './keys.ts';
+import { readRecord, recordOf } from './record.ts';
+import { count, text } from './script.ts';
+import { cancel, submit } from './scripts/run.ts';
+
+export interface SubmitOptions {
+  /** What people should see of the request: target, platforms. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** A run of its own, even where an open one asks for the same. */
+  readonly isNew?: boolean;
+  /** Images handed to the workers at a time. */
+  readonly maxOpen?: number;
+  /** Results are kept for so long after the end. */
+  readonly keepMs?: number;
+  /** Somebody listens from the start. */
+  readonly watched?: boolean;
+}
+
+/** How a root of the request ended. */
+export interface Ended {
+  /** Of the root in the request. */
+  readonly index: number;
+  readonly state: 'done' | 'failed';
+  readonly desc: Descriptor | undefined;
+  readonly error: ErrorRecord | undefined;
+  readonly endedAt: number;
+}
+
+const MAX_OPEN = 1_000;
+const KEEP_MS = 7 * 24 * 3_600_000;
+const CHUNK = 250;
+/** For so long a watcher counts as there without saying so again. */
+const WATCH_MS = 15_000;
+const RESULTS_A_CALL = 1_000;
+/** Longer than it takes to find out that a run is lost. */
+const BLOCK_MS = 2_000;
+
+export class Runs {
+  readonly #redis: Redis;
+  readonly #keys: Keys;
+
+  constructor(redis: Redis, keys: Keys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  /** Stores a request. Answers the id of its run: while one of the same request is open, that one. */
+  async submit(roots: readonly Node[], options: SubmitOptions = {}): Promise<string> {
+    const { labels = {}, isNew = false, maxOpen = MAX_OPEN, keepMs = KEEP_MS, watched = false } = options;
+    const records = roots.map((node, index): Root => [index, recordOf(node, 0)]);
+    const chunks: string[] = [];
+    for (let i = 0; i < records.length; i += CHUNK) chunks.push(JSON.stringify(records.slice(i, i + CHUNK)));
+    const what = hash('sha256', JSON.stringify([labels, ...chunks]), 'base64url').slice(0, 24);
+    const same = isNew ? '' : `${this.#keys.tag}:req:${what}`;
+    const id = `r${randomBytes(5).toString('hex')}`;
+    const args = [same, maxOpen, keepMs, roots.length, JSON.stringify(labels), watched ? WATCH_MS : 0, ...chunks];
+    return text(await submit.run(this.#redis, this.#keys.run(id), args));
+  }
+
+  /** @throws GantryError NOT_FOUND */
+  async status(run: string): Promise<RunStatus> {
+    const found = await this.find(run);
+    if (found !== undefined) return found;
+    throw new GantryError('NOT_FOUND', `there is no run ${run.slice(0, 80)}`, {
+      origin: 'user',
+      hint: 'see `gantry runs list`; results are kept for a week',
+    });
+  }
+
+  async find(run: string): Promise<RunStatus | undefined> {
+    const fields = await this.#redis.hgetall(`${this.#keys.run(run)}:m`);
+    return fields['st'] === undefined ? undefined : statusOf(run, fields);
+  }
+
+  /** The newest first. */
+  async list(limit = 50): Promise<RunStatus[]> {
+    const ids = await this.#redis.zrevrange(this.#keys.runs, 0, limit - 1);
+    const found = await Promise.all(ids.map((id) => this.find(id)));
+    return found.filter((run) => run !== undefined);
+  }
+
+  /** Ends a run: its tickets are nothing to do any more, and transfers stop. False when it had ended. @throws GantryError NOT_FOUND */
+  async cancel(run: string, why = 'cancelled on request'): Promise<boolean> {
+    const answer = count(await cancel.run(this.#redis, this.#keys.run(run), [why]));
+    if (answer === -1) await this.status(run);
+    return answer === 1;
+  }
+
+  /** Tells the workers that somebody listens to what happens in the run. */
+  async watch(run: string): Promise<void> {
+    const key = `${this.#keys.run(run)}:m`;
+    if ((await this.#redis.exists(key)) === 1) await this.#redis.hset(key, 'watch', Date.now() + WATCH_MS);
+  }
+
+  /** The request, in its order. */
+  async roots(run: string): Promise<Node[]> {
+    const chunks = await this.#redis.lrange(`${this.#keys.run(run)}:q`, 0, -1);
+    return chunks.flatMap((chunk) => {
+      const roots: Root[] = JSON.parse(chunk);
+      return roots.map(([, record]) => readRecord(record).node);
+    });
+  }
+
+  /** All results so far. */
+  async *results(run: string, opts: CallOptions): AsyncGenerator<Ended> {
+    for (let place = '-'; ;) {
+      opts.signal.throwIfAborted();
+      const from = place === '-' ? '-' : `(${place}`;
+      const entries = await this.#redis.xrange(this.#stream(run), from, '+', 'COUNT', RESULTS_A_CALL);
+      yield* entries.filter(isResult).map(endedOf);
+      if (entries.length < RESULTS_A_CALL) return;
+      place = entries.at(-1)?.[0] ?? place;
+    }
+  }
+
+  /**
+   * Results as they come, until the run is over and nothing of it goes on; a run that Redis has lost ends it, too: see `find`.
+   * Waits on a connection of its own.
+   */
+  async *follow(run: string): AsyncGenerator<Ended> {
+    const waiting = this.#redis.duplicate();
+    waiting.on('error', () => undefined); // it reconnects by itself
+    try {
+      for (let place = '0'; ;) {
+        const streams = await waiting.xread(
+          'COUNT',
+          RESULTS_A_CALL,
+          'BLOCK',
+          BLOCK_MS,
+          'STREAMS',
+          this.#stream(run),
+          place,
+        );
+        const entries = streams?.[0]?.[1] ?? [];
+        place = entries.at(-1)?.[0] ?? place;
+        yield* entries.filter(isResult).map(endedOf);
+        if (entries.some(isEnd) || (entries.length === 0 && (await this.find(run)) === undefined)) return;
+      }
+    } finally {
+      waiting.disconnect();
+    }
+  }
+
+  #stream(run: string): string {
+    return `${this.#keys.run(run)}:e`;
+  }
+}
+
+type Entry = [id: string, fields: string[]];
+
+const isEnd = ([, fields]: Entry): boolean => fields[0] === 'end';
+const isResult = (entry: Entry): boolean => !isEnd(entry);
+
+function endedOf([id, fields]: Entry): Ended {
+  const of = new Map<string, string>();
+  for (let i = 0; i + 1 < fields.length; i += 2) of.set(fields[i] ?? '', fields[i + 1] ?? '');
+  const desc: Descriptor | undefined = of.has('d') ? JSON.parse(of.get('d') ?? '') : undefined;
+  const error: ErrorRecord | undefined = of.has('e') ? JSON.parse(of.get('e') ?? '') : undefined;
+  return {
+    index: Number(of.get('i')),
+    state: of.get('s') === 'done' ? 'done' : 'failed',
+    desc,
+    error,
+    endedAt: Number(id.split('-')[0]),
+  };
+}
+
+const STATES: ReadonlySet<string> = new Set<RunState>(['running', 'done', 'cancelled']);
+const isState = (text: string | undefined): text is RunState => text !== undefined && STATES.has(text);
+
+function statusOf(id: string, fields: Readonly<Record<string, string>>): RunStatus {
+  const number = (name: string): number => Number(fields[name] ?? 0);
+  const state = isState(fields['st']) ? fields['st'] : 'cancelled';
+  const [total, done, failed] = [number('roots'), number('ok'), number('bad')];
+  const isOver = state !== 'running';
+  const createdAt = number('created');
+  const endedAt = isOver ? number('ended') : undefined;
+  const labels: Record<string, string> = JSON.parse(fields['labels'] ?? '{}');
+  const tookMs = Math.max(1, (endedAt ?? Date.now()) - createdAt);
+  const ended = done + failed;
+  return {
+    id,
+    state,
+    createdAt,
+    endedAt,
+    images: {
+      total,
+      fed: fields['fed'] === '1' ? total : Math.min(total, number('fc') * CHUNK),
+      open: isOver ? 0 : number('open'),
+      done,
+      failed,
+      cancelled: isOver ? total - ended : 0,
+    },
+    nodes: { known: number('nk'), done: number('nd'), failed: number('nf'), skipped: number('ns') },
+    bytes: number('by'),
+    bytesPerSecond: Math.round((number('by') * 1000) / tookMs),
+    etaMs: isOver || ended === 0 ? undefined : Math.round((tookMs / ended) * (total - ended)),
+    labels,
+  };
+}

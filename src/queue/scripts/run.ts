@@ -1,0 +1,130 @@
+import { Script } from '../script.ts';
+import { ADDING, BASE, ENDING, LIVE } from './graph.ts';
+
+/**
+ * Stores a request, before anything else is done about it. ARGV: key of the request or empty, images open at most, to keep for (ms),
+ * number of images, labels as JSON, watch for (ms), then chunks of roots. Answers the id of the run: that of an open run of the same request, if there is one.
+ */
+export const submit = new Script(`${BASE}${ENDING}
+if ARGV[1] ~= '' then
+  local same = call('GET', ARGV[1])
+  if same and call('HGET', TAG..':r:'..same..':m', 'st') == 'running' then return same end
+end
+if call('EXISTS', M) == 1 then return RUN end
+local at = now()
+call('HSET', M, 'st', 'running', 'created', at, 'seq', 0, 'open', 0, 'roots', ARGV[4], 'chunks', #ARGV - 6, 'fc', 0,
+  'fed', #ARGV == 6 and 1 or 0, 'high', ARGV[2], 'low', math.ceil(ARGV[2] / 2), 'keep', ARGV[3], 'labels', ARGV[5])
+if ARGV[6] ~= '0' then call('HSET', M, 'watch', at + ARGV[6]) end
+for i = 7, #ARGV do call('RPUSH', B..':q', ARGV[i]) end
+if ARGV[1] ~= '' then
+  call('SET', ARGV[1], RUN)
+  call('HSET', M, 'req', ARGV[1])
+end
+call('ZADD', TAG..':runs', at, RUN)
+call('SADD', TAG..':open', RUN)
+call('PUBLISH', TAG..':control', cjson.encode({ k = 'feed', r = RUN }))
+closeRun()
+return RUN
+`);
+
+/**
+ * Adds the roots of one chunk of the request. ARGV: number of the chunk, then index, key and record for each. Answers `{more,
+ * id, record, ...}` with those that need a ticket; more says whether to go on with the next chunk; `{-1}` when somebody else has fed this chunk.
+ */
+export const feed = new Script(`${BASE}${LIVE}${ENDING}${ADDING}
+local m = call('HMGET', M, 'st', 'fc')
+if m[1] ~= 'running' or m[2] ~= ARGV[1] then return { -1 } end
+local res = { 0 }
+local opened = 0
+for i = 2, #ARGV, 3 do
+  local index, key, rec = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local id = call('HGET', I, key)
+  local s = id and state(id)
+  local old = id
+  if s == 'd' then
+    call('XADD', E, '*', 'i', index, 's', 'done')
+    call('HINCRBY', M, 'ok', 1)
+  elseif s == 'f' and not mayRevive(id, rec) then
+    call('XADD', E, '*', 'i', index, 's', 'failed', 'e', cjson.decode(call('HGET', F, id)).e)
+    call('HINCRBY', M, 'bad', 1)
+  else
+    if (s == 'w' or s == 'e' or s == 'x' or s == 'r') and live(id) then
+      if join(id, '0', rec) then opened = opened + 1 end
+    else
+      if s == 'w' or s == 'e' or s == 'x' or s == 'r' then drop(id) end
+      id = create(key, '0', rec, s == 'f' and old)
+      opened = opened + 1
+      res[#res + 1] = id
+      res[#res + 1] = rec
+    end
+    call('HSET', J, id, index)
+  end
+end
+call('HINCRBY', M, 'open', opened)
+local fc = call('HINCRBY', M, 'fc', 1)
+local n = call('HMGET', M, 'chunks', 'open', 'high')
+if fc >= tonumber(n[1]) then
+  call('HSET', M, 'fed', 1)
+  closeRun()
+elseif tonumber(n[2]) < tonumber(n[3]) then res[1] = 1 end
+return res
+`);
+
+/** Ends a run before its time. ARGV: why. Answers 1; 0 when it has ended already, -1 when there is none. Workers are told. */
+export const cancel = new Script(`${BASE}${ENDING}
+local st = call('HGET', M, 'st')
+if not st then return -1 end
+if st ~= 'running' then return 0 end
+call('HSET', M, 'st', 'cancelled', 'ended', now(), 'why', ARGV[1])
+call('PUBLISH', TAG..':control', cjson.encode({ k = 'cancel', r = RUN }))
+closeRun()
+return 1
+`);
+
+/** Which of the nodes in a worker's hands nobody wants any more. ARGV: ids. Answers `{run state, id, ...}`. */
+export const unwanted = new Script(`${BASE}${LIVE}
+local res = { call('HGET', M, 'st') or '' }
+if res[1] == 'running' then
+  for i = 1, #ARGV do
+    local s = state(ARGV[i])
+    if s ~= 'd' and s ~= 'f' and not live(ARGV[i]) then res[#res + 1] = ARGV[i] end
+  end
+end
+return res
+`);
+
+/**
+ * A slice of all nodes, for those whose ticket may be lost. ARGV: first id, how many. Answers `{next id or 0, id, phase, record, ...}`.
+ * A ticket that exists is not added twice, so too many are told rather than too few.
+ */
+export const sweep = new Script(`${BASE}${LIVE}${ENDING}
+local m = call('HMGET', M, 'st', 'seq')
+if m[1] ~= 'running' then
+  closeRun()
+  return { 0 }
+end
+local first, last = tonumber(ARGV[1]), tonumber(m[2])
+local till = math.min(last, first + ARGV[2] - 1)
+local res = { till < last and till + 1 or 0 }
+local states = call('GETRANGE', S, first, till)
+for i = 1, #states do
+  local s = string.sub(states, i, i)
+  if s == 'w' or s == 'e' or s == 'r' then
+    local n = tostring(first + i - 1)
+    if live(n) then
+      res[#res + 1] = n
+      res[#res + 1] = s == 'r' and 'p' or 'v'
+      res[#res + 1] = call('HGET', D, n)
+    else drop(n) end
+  end
+end
+closeRun()
+return res
+`);
+
+/** Nodes that are noted as in somebody's hand although their ticket is gone. ARGV: ids whose ticket does not exist. */
+export const unhand = new Script(`${BASE}${ENDING}
+if #ARGV > 0 then call('SREM', A, unpack(ARGV)) end
+closeRun()
+return 1
+`);

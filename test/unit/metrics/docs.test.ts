@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { farmMetrics } from '../../../src/metrics/farm-metrics.ts';
+import { ProcessMetrics } from '../../../src/metrics/process-metrics.ts';
+import { busyFarm, busyWorker, never, samplesOf } from './support.ts';
+
+/** `gantry_runs gauge state`, the labels in the order in which they are sent. */
+type Metric = string;
+
+const text = await readFile(new URL('../../../docs/metrics.md', import.meta.url), 'utf8');
+
+function documented(heading: string): Metric[] {
+  const [section = ''] = text.slice(text.indexOf(`\n## ${heading}\n`) + 1).split(/\n## (?!#)/, 1);
+  const rows = section.matchAll(/^\| `(?<name>gantry_\w+)` +\| (?<type>\w+) +\| (?<labels>.*?) +\| \S/gm);
+  return [...rows].map(({ groups }) => [groups?.['name'], groups?.['type'], groups?.['labels']].join(' ').trim());
+}
+
+/** Of an exposition in which each metric has a sample. */
+function exposed(body: string): Metric[] {
+  const samples = [...samplesOf(body).keys()];
+  const types = body.matchAll(/^# TYPE (?<name>gantry_\w+) (?<type>\w+)$/gm);
+  return [...types].map(({ groups: { name = '', type = '' } = {} }) => {
+    const own = new RegExp(`^${name}${type === 'histogram' ? '_count' : ''}(\\{|$)`);
+    const sample = samples.find((sample) => own.test(sample));
+    assert.ok(sample !== undefined, `${name} has no sample: call what sets it in support.ts`);
+    const labels = [...sample.matchAll(/(\w+)="/g)].map(([, label]) => label);
+    return `${name} ${type} ${labels.join(', ')}`.trim();
+  });
+}
+
+const sorted = (metrics: readonly Metric[]): Metric[] => metrics.toSorted();
+
+test('docs/metrics.md lists the metrics of a worker, with their types and labels', async () => {
+  const own = [...documented('Every process'), ...documented('A worker')];
+  assert.deepEqual(sorted(exposed((await busyWorker().text()).body)), sorted(own));
+});
+
+test('docs/metrics.md lists the metrics of a process', async () => {
+  const { body } = await new ProcessMetrics({ version: '1' }).text();
+  assert.deepEqual(exposed(body), documented('Every process'));
+});
+
+test('docs/metrics.md lists the metrics of the farm', async () => {
+  const { body } = await farmMetrics(busyFarm(), { signal: never });
+  assert.deepEqual(sorted(exposed(body)), sorted(documented('The farm')));
+});
+
+test('every metric in a query of docs/metrics.md exists', async () => {
+  const known = new Set([...text.matchAll(/^\| `(gantry_\w+)`/gm)].map(([, name]) => name));
+  const used = [...text.matchAll(/```promql\n(.*?)\n```/gs)].flatMap(
+    ([, query = '']) => query.match(/gantry_\w+/g) ?? [],
+  );
+  assert.ok(used.length > 10);
+  assert.deepEqual(
+    used.filter((name) => !known.has(name.replace(/_(?:bucket|sum|count)$/, ''))),
+    [],
+  );
+});
