@@ -16,6 +16,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   shasum: 'perl',
   openssl: 'openssl',
   promtool: 'prometheus',
+  'docker-compose': 'docker-compose',
   xargs: 'findutils',
 };
 

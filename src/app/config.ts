@@ -8,6 +8,10 @@ export type Env = Readonly<Record<string, string | undefined>>;
 export interface Config {
   /** The store's directory. */
   readonly store: string;
+  /** URL of the Redis of the farm. */
+  readonly redis: string | undefined;
+  /** PEM file of CAs to trust for it. */
+  readonly redisCa: string | undefined;
   readonly staleLockMs: number;
   /** Where docker and containers keep credentials, in the order in which they are looked at. */
   readonly credentialFiles: readonly string[];
@@ -40,6 +44,8 @@ export function readConfig(all: Env): Config {
   return Object.freeze({
     store: env['GANTRY_STORE'] ?? join(data, 'gantry'),
     staleLockMs,
+    redis: env['GANTRY_REDIS'],
+    redisCa: env['GANTRY_REDIS_CA'],
     credentialFiles: [
       env['REGISTRY_AUTH_FILE'] ?? '',
       dockerFile,

@@ -35,6 +35,11 @@ export class Keys {
     return `${this.tag}:lane:${name}`;
   }
 
+  /** Leases of slots of a lane that are held by tickets of other lanes. */
+  slots(lane: string): string {
+    return `${this.tag}:slots:${lane}`;
+  }
+
   /** What is left of a lane's quota, for one identity. */
   bucket(lane: string, identity: string): string {
     return `${this.tag}:bucket:${lane}:${identity}`;

@@ -22,9 +22,11 @@ async function opened(settings: RedisSettings, use: ConnectionUse = 'command'): 
   return { redis, [Symbol.dispose]: () => redis.disconnect() };
 }
 
-/** Gives up after a second, for servers that will not do. */
-const opening = (settings: RedisSettings, signal: AbortSignal = never): Promise<Redis> =>
-  openRedis({ connectTimeoutMs: 1000, ...settings }, 'command', { signal });
+/** For servers that will not do: gives up after a second, and leaves nothing open. */
+async function opening(settings: RedisSettings, signal: AbortSignal = never): Promise<void> {
+  const redis = await openRedis({ connectTimeoutMs: 1000, ...settings }, 'command', { signal });
+  redis.disconnect();
+}
 
 async function refused(settings: RedisSettings, message: RegExp, hint: RegExp): Promise<void> {
   const err = await failureOf(opening(settings), 'USAGE');
@@ -84,7 +86,13 @@ async function fake(info?: () => string): Promise<Fake> {
   };
 }
 
-const INFO = { redis_version: '7.0.15', role: 'master', maxmemory_policy: 'noeviction', loading: '0' };
+const INFO = {
+  redis_version: '7.0.15',
+  role: 'master',
+  maxmemory_policy: 'noeviction',
+  loading: '0',
+  loading_eta_seconds: '60',
+};
 const infoOf = (fields: Partial<typeof INFO>): string =>
   Object.entries({ ...INFO, ...fields })
     .map(([name, value]) => `${name}:${value}\r\n`)
@@ -129,10 +137,13 @@ describe('opening', () => {
     await using server = await fake();
     const controller = new AbortController();
     const reason = new Error('enough');
-    const failed = assert.rejects(opening({ url: server.url }, controller.signal), reason);
+    let over = false;
+    const failed = opening({ url: server.url, connectTimeoutMs: 60_000 }, controller.signal).finally(
+      () => (over = true),
+    );
     await until(() => server.connections.size === 1);
     controller.abort(reason);
-    await failed;
+    await Promise.all([assert.rejects(failed, reason), until(() => over)]);
     await assert.rejects(opening({ url: server.url }, controller.signal), reason);
     await until(() => server.connections.size === 0);
   });
@@ -254,7 +265,10 @@ describe('a worker connection', () => {
     const lost = closing(connection.redis);
     await server.kill();
     await lost;
+    let attempts = 0;
+    connection.redis.on('reconnecting', () => (attempts += 1));
     const answer = connection.redis.set('a', '1');
+    await until(() => attempts === 4);
     const heard = once(listening.redis, 'message');
     const again = once(listening.redis, 'ready');
     await server.start();
