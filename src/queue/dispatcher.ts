@@ -7,15 +7,17 @@ import { type Node, nodeKey } from '../flow/handler.ts';
 import { errorOf } from './error-record.ts';
 import { EventListener } from './events.ts';
 import { Keys } from './keys.ts';
-import { type Ended, Runs, type SubmitOptions } from './runs.ts';
+import { type Ended, type FollowOptions, Runs, type SubmitOptions } from './runs.ts';
 
-export interface FarmDispatcherOptions {
+export interface FarmDispatcherOptions extends Omit<FollowOptions, 'leave'> {
   /** Stays the caller's. */
   readonly redis: Redis;
   readonly namespace?: string;
   readonly submit?: SubmitOptions;
   /** Told as soon as the request is stored. */
   readonly onSubmitted?: (run: string) => void;
+  /** An abort leaves the run alone and rejects, where it would cancel the run. */
+  readonly leaveOnAbort?: boolean;
 }
 
 const WATCH_AGAIN_MS = 5_000;
@@ -45,23 +47,31 @@ export class FarmDispatcher implements Dispatcher {
 
   /**
    * Waits for a run that was submitted earlier, maybe by somebody else; `roots` are those of its request. An abort cancels it.
-   * @throws GantryError UPSTREAM when the queue has lost the run
+   * @throws GantryError UPSTREAM when the queue has lost the run, NETWORK when Redis stays away
    */
   async follow(id: string, roots: readonly Node[], opts: DispatchOptions): Promise<RunResult> {
     const { signal } = opts;
+    const { leaveOnAbort = false, ...options } = this.#options;
     const results = new Results(roots, opts);
     await using listener = opts.onEvent && (await EventListener.open(this.#redis, this.#keys, id, opts.onEvent));
-    const timer = listener && setInterval(() => void this.#runs.watch(id).catch(() => undefined), WATCH_AGAIN_MS);
-    const cancel = (): void => void this.#runs.cancel(id, 'its producer was stopped').catch(() => undefined);
-    signal.addEventListener('abort', cancel, { once: true });
+    const watch = (): void => void this.#runs.watch(id).catch(() => undefined);
+    const timer = listener && setInterval(watch, WATCH_AGAIN_MS);
+    if (listener) watch(); // whoever submitted it may not have listened
+    const leave = new AbortController();
+    const stop = (): void => {
+      if (leaveOnAbort) leave.abort();
+      // What cannot even be cancelled is not waited for.
+      else void this.#runs.cancel(id, 'its producer was stopped').catch(() => leave.abort());
+    };
+    signal.addEventListener('abort', stop, { once: true });
     try {
-      if (signal.aborted) cancel();
+      if (signal.aborted) stop();
       // What is cancelled is followed as well: to the end of the transfers.
-      for await (const ended of this.#runs.follow(id)) results.add(ended);
-      if ((await this.#runs.find(id)) === undefined) throw lost(id);
+      for await (const ended of this.#runs.follow(id, { ...options, leave: leave.signal })) results.add(ended);
+      if (leaveOnAbort) signal.throwIfAborted();
       await listener?.settle(randomUUID());
     } finally {
-      signal.removeEventListener('abort', cancel);
+      signal.removeEventListener('abort', stop);
       clearInterval(timer);
     }
     return results.end(signal);
@@ -122,8 +132,3 @@ class Results {
 const identity = (node: Node): string => `${nodeKey(node)} ${node.source}`;
 
 const distinct = (roots: readonly Node[]): Node[] => [...new Map(roots.map((node) => [identity(node), node])).values()];
-
-const lost = (id: string): GantryError =>
-  new GantryError('UPSTREAM', `the queue knows nothing of run ${id} any more: Redis has lost its data`, {
-    hint: 'run the command again; what is in the store stays',
-  });

@@ -4,7 +4,7 @@ import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import type { FarmView, ImageRecord, LaneStatus, RunStatus, WaitReasons, WorkerStatus } from '../flow/farm-status.ts';
 import { type Node, nodeLabel } from '../flow/handler.ts';
-import { openRedis, type RedisSettings } from './connection.ts';
+import { openRedis, redisError, type RedisSettings } from './connection.ts';
 import { FarmDispatcher, type FarmDispatcherOptions } from './dispatcher.ts';
 import { Keys } from './keys.ts';
 import { Lanes } from './lanes.ts';
@@ -36,6 +36,17 @@ export class Farm implements FarmView, AsyncDisposable {
   /** @throws GantryError NETWORK when Redis cannot be reached in time, USAGE when it cannot be used */
   static async open({ namespace = 'gantry', ...settings }: FarmOptions, opts: CallOptions): Promise<Farm> {
     return new Farm(await openRedis(settings, 'command', opts), namespace);
+  }
+
+  /** `host:port` of its Redis: all that people are shown of the URL. */
+  get host(): string {
+    const { host = '', port = 0 } = this.#redis.options;
+    return `${host}:${port}`;
+  }
+
+  /** What a method here threw, as an error that says what Redis has. */
+  named(err: unknown): GantryError {
+    return redisError(err, this.host);
   }
 
   get settings(): Lanes {
@@ -142,19 +153,19 @@ export class Farm implements FarmView, AsyncDisposable {
     this.#redis.disconnect();
   }
 
-  /** Content that others wait for. */
+  /** Content that others wait for. Looks at no more keys than can be read at once. */
   async #heldLeases(): Promise<string[]> {
-    const found: string[] = [];
-    const prefix = `${this.#keys.tag}:wait:`;
-    const [, waiting] = await this.#redis.scan('0', 'MATCH', `${prefix.replace(/[{}]/g, '?')}*`, 'COUNT', 1000);
-    for (const key of waiting.slice(0, 20)) {
-      const name = key.slice(prefix.length);
-      const [holder, at] = await this.#redis.hmget(this.#keys.lease(name), 'w', 'at');
-      if (holder === null || holder === undefined) continue;
-      const since = new Date(Number(at ?? 0)).toISOString();
-      found.push(`${name.split(' ')[1] ?? name}: being written by ${holder} since ${since}`);
-    }
-    return found;
+    const prefix = this.#keys.lease('');
+    const [, keys] = await this.#redis.scan('0', 'MATCH', `${prefix.replaceAll(/[{}]/g, '?')}*`, 'COUNT', 1000);
+    if (keys.length === 0) return [];
+    const held = await this.#redis.mget(keys);
+    return held.flatMap((text, i) => {
+      const [holder, ...waiting] = text?.split('\n') ?? [];
+      if (waiting.length === 0) return [];
+      const [, , worker = '', at = '0'] = holder?.split(' ') ?? [];
+      const [, digest = ''] = keys[i]?.slice(prefix.length).split(' ') ?? [];
+      return [`${digest}: being written by ${worker} since ${new Date(Number(at)).toISOString()}`];
+    });
   }
 }
 

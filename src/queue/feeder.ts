@@ -1,12 +1,10 @@
 /** Hands the images of a stored request to the workers, so many at a time. Any worker may do it, and one at a time does. */
 import type { Redis } from 'ioredis';
-import type { Node } from '../flow/handler.ts';
 import type { Keys } from './keys.ts';
-import { keyOf, laneOf, readRecord } from './record.ts';
-import { count, items, text } from './script.ts';
+import { keyOf, readRecord } from './record.ts';
+import { count } from './script.ts';
 import { hold, letGo } from './scripts/lease.ts';
 import { feed } from './scripts/run.ts';
-import type { Ticket, Tickets } from './tickets.ts';
 
 /** An image in a request: its place, and its record. */
 export type Root = readonly [index: number, record: string];
@@ -17,15 +15,13 @@ const DUTY_MS = 10_000;
 export class Feeder {
   readonly #redis: Redis;
   readonly #keys: Keys;
-  readonly #tickets: Tickets;
   readonly #who: string;
   /** Runs that are being fed by this process now. */
   readonly #busy = new Set<string>();
 
-  constructor(redis: Redis, keys: Keys, tickets: Tickets, who: string) {
+  constructor(redis: Redis, keys: Keys, who: string) {
     this.#redis = redis;
     this.#keys = keys;
-    this.#tickets = tickets;
     this.#who = who;
   }
 
@@ -58,16 +54,6 @@ export class Feeder {
     if (chunk === null) return false;
     const roots: Root[] = JSON.parse(chunk);
     const args = roots.flatMap(([index, record]) => [index, keyOf(readRecord(record).node), record]);
-    const [more, ...fresh] = items(await feed.run(this.#redis, key, [at, ...args]));
-    const lanes = new Map<string, Ticket[]>();
-    for (let i = 0; i + 1 < fresh.length; i += 2) {
-      const { node }: { node: Node } = readRecord(text(fresh[i + 1]));
-      const lane = laneOf(node);
-      const tickets = lanes.get(lane) ?? [];
-      tickets.push({ run, node: text(fresh[i]), phase: 'visit' });
-      lanes.set(lane, tickets);
-    }
-    for (const [lane, tickets] of lanes) await this.#tickets.add(lane, tickets, false);
-    return count(more) === 1;
+    return count(await feed.run(this.#redis, key, [at, ...args])) === 1;
   }
 }

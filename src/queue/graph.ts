@@ -33,23 +33,26 @@ export type Begun =
   | { readonly state: 'gone' | 'stale' | 'dead' };
 
 export type Added =
-  | { readonly state: 'ready' | 'open'; readonly fresh: readonly { readonly index: number; readonly id: string }[] }
+  | { readonly state: 'ready' | 'open' }
   | { readonly state: 'broken'; readonly error: string; readonly isHungry: boolean }
   | { readonly state: 'cycle'; readonly index: number }
   | { readonly state: 'late' };
+
+/** For the settle, and for whoever listens. */
+export interface AddOptions {
+  readonly resolved: string;
+  readonly payload: string;
+  readonly lane: string;
+  readonly watched: boolean;
+}
+
+export type ChildRecord = readonly [key: string, record: string];
 
 export interface Finished {
   /** The run wants further images to be handed to the workers. */
   readonly isHungry: boolean;
   /** Tickets that waited for the lease. */
   readonly parked: readonly string[];
-  readonly ready: readonly { readonly id: string; readonly record: string }[];
-}
-
-export interface Swept {
-  /** Where to go on; 0 at the end. */
-  readonly next: number;
-  readonly lost: readonly { readonly ticket: Ticket; readonly record: string }[];
 }
 
 export class RunGraph {
@@ -85,24 +88,22 @@ export class RunGraph {
     };
   }
 
-  /** Hangs all children below a node, in as many calls as it takes. `keep` is for the settle. */
+  /** Hangs all children below a node, in as many calls as it takes, with tickets in its lane. */
   async add(
     node: string,
-    keep: { readonly resolved: string; readonly payload: string },
-    children: readonly (readonly [key: string, record: string])[],
+    { resolved, payload, lane, watched }: AddOptions,
+    children: readonly ChildRecord[],
   ): Promise<Added> {
-    const fresh: { index: number; id: string }[] = [];
+    const head = [lane, watched ? '1' : '0'];
     for (let first = 0; ; first += MAX_CHILDREN_A_CALL) {
       const chunk = children.slice(first, first + MAX_CHILDREN_A_CALL);
       const isLast = first + MAX_CHILDREN_A_CALL >= children.length;
-      const args = [node, keep.resolved, keep.payload, isLast ? '1' : '0', ...chunk.flat()];
-      const reply = items(await add.run(this.#redis, this.#key, args));
-      const [state, detail] = reply;
-      if (state === 'broken') return { state, error: text(detail), isHungry: count(reply[2]) === 1 };
+      const args = [node, resolved, payload, isLast ? '1' : '0', ...head, ...chunk.flat()];
+      const [state, detail, hungry] = items(await add.run(this.#redis, this.#key, args));
+      if (state === 'ready' || state === 'open') return { state };
+      if (state === 'broken') return { state, error: text(detail), isHungry: count(hungry) === 1 };
       if (state === 'cycle') return { state, index: first + count(detail) };
-      if (state !== 'ok') return { state: 'late' };
-      for (const [index, id] of pairs(reply.slice(2))) fresh.push({ index: first + count(index), id: text(id) });
-      if (isLast) return { state: detail === 'ready' ? 'ready' : 'open', fresh };
+      if (state !== 'more') return { state: 'late' };
     }
   }
 
@@ -111,7 +112,7 @@ export class RunGraph {
     hold: Hold,
     what: { readonly bytes: number; readonly isSkipped: boolean; readonly resolved: string },
   ): Promise<Finished | undefined> {
-    const args = [...held(hold), what.bytes, what.isSkipped ? '1' : '0', what.resolved];
+    const args = [...held(hold), what.resolved, what.bytes, what.isSkipped ? '1' : '0'];
     return finished(await done.run(this.#redis, this.#key, args));
   }
 
@@ -119,7 +120,7 @@ export class RunGraph {
     hold: Hold,
     failure: { readonly memory: string; readonly error: string; readonly resolved: string },
   ): Promise<Finished | undefined> {
-    const args = [...held(hold), failure.memory, failure.error, failure.resolved];
+    const args = [...held(hold), failure.resolved, failure.memory, failure.error];
     return finished(await fail.run(this.#redis, this.#key, args));
   }
 
@@ -145,14 +146,9 @@ export class RunGraph {
     return new Set(state === 'running' ? dead : nodes);
   }
 
-  async sweep(first: number, limit: number): Promise<Swept> {
-    const [next, ...rest] = items(await sweep.run(this.#redis, this.#key, [first, limit]));
-    const lost: { ticket: Ticket; record: string }[] = [];
-    for (let i = 0; i + 2 < rest.length; i += 3) {
-      const phase = rest[i + 1] === 'p' ? 'settle' : 'visit';
-      lost.push({ ticket: { run: this.id, node: text(rest[i]), phase }, record: text(rest[i + 2]) });
-    }
-    return { next: count(next), lost };
+  /** Adds lost tickets for a slice of the nodes. Answers where to go on; 0 at the end. */
+  async sweep(first: number, limit: number): Promise<number> {
+    return count(await sweep.run(this.#redis, this.#key, [first, limit]));
   }
 
   /** Ids that some worker is noted to have in hand. */
@@ -167,16 +163,8 @@ export class RunGraph {
 
 const held = ({ node, lease, owner, fence }: Hold): string[] => [node, lease, owner, fence];
 
-function* pairs(list: readonly Reply[]): Generator<readonly [Reply | undefined, Reply | undefined]> {
-  for (let i = 0; i + 1 < list.length; i += 2) yield [list[i], list[i + 1]];
-}
-
 function finished(reply: Reply): Finished | undefined {
-  const [state, hungry, parked, ready] = items(reply);
+  const [state, hungry, parked] = items(reply);
   if (state !== 'ok') return undefined;
-  return {
-    isHungry: count(hungry) === 1,
-    parked: texts(parked),
-    ready: [...pairs(items(ready))].map(([id, record]) => ({ id: text(id), record: text(record) })),
-  };
+  return { isHungry: count(hungry) === 1, parked: texts(parked) };
 }

@@ -3,7 +3,7 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Child } from '../flow/handler.ts';
 
 /** Shorter ones are kept as they are. */
-const DEFLATE_FROM = 1024;
+const DEFLATE_FROM = 4096;
 /** Ten thousand descriptors with annotations; what comes out of Redis was put there by a worker, but a bound costs nothing. */
 const MAX_BYTES = 64 << 20;
 

@@ -1,6 +1,6 @@
 /**
- * Heals what nobody else does: a ticket that was lost between a change of the graph and its entry in a queue. One process at a
- * time sweeps all runs, whether they move or not.
+ * Heals what nobody else does: a ticket that is not there although the graph waits for it (an operator emptied a queue, BullMQ gave it
+ * up), a worker that died with the last ticket of a run that is over. One process at a time sweeps all runs, whether they move or not.
  */
 import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
@@ -8,7 +8,7 @@ import { RunGraph } from './graph.ts';
 import { laneOf, readRecord } from './record.ts';
 import { count } from './script.ts';
 import { hold, letGo } from './scripts/lease.ts';
-import { type Ticket, ticketId, type Tickets } from './tickets.ts';
+import { ticketId, type Tickets } from './tickets.ts';
 
 /** Nodes of each run looked at in one tick: bounded, because a queue with a million tickets must not stop for a sweep. */
 const SLICE = 1_000;
@@ -51,14 +51,8 @@ export class Reconciler {
       return;
     }
     const graph = new RunGraph(this.#redis, key, run);
-    const { next, lost } = await graph.sweep(this.#next.get(run) ?? 1, SLICE);
+    const next = await graph.sweep(this.#next.get(run) ?? 1, SLICE);
     this.#next.set(run, next === 0 ? 1 : next);
-    const lanes = new Map<string, Ticket[]>();
-    for (const { ticket, record } of lost) {
-      const lane = laneOf(readRecord(record).node);
-      lanes.set(lane, [...(lanes.get(lane) ?? []), ticket]);
-    }
-    for (const [lane, tickets] of lanes) await this.#tickets.add(lane, tickets, true);
     if ((await this.#redis.hget(`${key}:m`, 'st')) !== 'running') await this.#unhand(run, graph);
   }
 
@@ -71,7 +65,7 @@ export class Reconciler {
   }
 
   async #hasTicket(run: string, node: string): Promise<boolean> {
-    const record = await this.#redis.hget(`${this.#keys.run(run)}:d`, node);
+    const record = await this.#redis.hget(`${this.#keys.run(run)}:n`, node);
     if (record === null) return false;
     const queue = this.#tickets.queue(laneOf(readRecord(record).node));
     for (const phase of ['visit', 'settle'] as const) {

@@ -1,5 +1,6 @@
 /** Runs: stored, found, looked at, cancelled. What is asked of a farm goes through here; workers do the rest. */
 import { hash, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
@@ -35,6 +36,15 @@ export interface Ended {
   readonly endedAt: number;
 }
 
+export interface FollowOptions {
+  /** Stops following. */
+  readonly leave?: AbortSignal;
+  /** Redis does not answer; told once for each outage. */
+  readonly onAway?: () => void;
+  /** Without an answer for so long it is given up; a minute unless given. */
+  readonly awayMs?: number;
+}
+
 const MAX_OPEN = 1_000;
 const KEEP_MS = 7 * 24 * 3_600_000;
 const CHUNK = 250;
@@ -43,6 +53,8 @@ const WATCH_MS = 15_000;
 const RESULTS_A_CALL = 1_000;
 /** Longer than it takes to find out that a run is lost. */
 const BLOCK_MS = 2_000;
+const AWAY_MS = 60_000;
+const ASK_AGAIN_MS = 250;
 
 export class Runs {
   readonly #redis: Redis;
@@ -123,31 +135,49 @@ export class Runs {
   }
 
   /**
-   * Results as they come, until the run is over and nothing of it goes on; a run that Redis has lost ends it, too: see `find`.
-   * Waits on a connection of its own.
+   * Results as they come, until the run is over and nothing of it goes on. Waits on a connection of its own, also through an outage.
+   * @throws GantryError UPSTREAM when Redis has lost the run, NETWORK when it stays away
    */
-  async *follow(run: string): AsyncGenerator<Ended> {
+  async *follow(run: string, options: FollowOptions = {}): AsyncGenerator<Ended> {
+    const { leave } = options;
+    const hasLeft = (): boolean => leave?.aborted === true;
     const waiting = this.#redis.duplicate();
     waiting.on('error', () => undefined); // it reconnects by itself
+    const stop = (): void => waiting.disconnect();
+    leave?.addEventListener('abort', stop, { once: true });
+    let awaySince: number | undefined;
     try {
-      for (let place = '0'; ;) {
-        const streams = await waiting.xread(
-          'COUNT',
-          RESULTS_A_CALL,
-          'BLOCK',
-          BLOCK_MS,
-          'STREAMS',
-          this.#stream(run),
-          place,
-        );
-        const entries = streams?.[0]?.[1] ?? [];
+      for (let place = '0'; !hasLeft();) {
+        let entries: Entry[];
+        try {
+          entries = await this.#next(waiting, run, place);
+          awaySince = undefined;
+        } catch (err) {
+          if (err instanceof GantryError) throw err;
+          if (hasLeft()) return;
+          if (awaySince === undefined) options.onAway?.();
+          awaySince ??= performance.now();
+          if (performance.now() - awaySince > (options.awayMs ?? AWAY_MS)) throw away(run);
+          await sleep(ASK_AGAIN_MS);
+          continue;
+        }
         place = entries.at(-1)?.[0] ?? place;
         yield* entries.filter(isResult).map(endedOf);
-        if (entries.some(isEnd) || (entries.length === 0 && (await this.find(run)) === undefined)) return;
+        if (entries.some(isEnd)) return;
       }
     } finally {
+      leave?.removeEventListener('abort', stop);
       waiting.disconnect();
     }
+  }
+
+  /** What comes after a place in a run's results; nothing when it takes too long. */
+  async #next(waiting: Redis, run: string, place: string): Promise<Entry[]> {
+    const key = this.#stream(run);
+    const streams = await waiting.xread('COUNT', RESULTS_A_CALL, 'BLOCK', BLOCK_MS, 'STREAMS', key, place);
+    const entries = streams?.[0]?.[1] ?? [];
+    if (entries.length === 0 && (await this.find(run)) === undefined) throw lost(run);
+    return entries;
   }
 
   #stream(run: string): string {
@@ -174,6 +204,16 @@ function endedOf([id, fields]: Entry): Ended {
   };
 }
 
+const lost = (run: string): GantryError =>
+  new GantryError('UPSTREAM', `the queue knows nothing of run ${run} any more: Redis has lost its data`, {
+    hint: 'run the command again; what is in the store stays',
+  });
+
+const away = (run: string): GantryError =>
+  new GantryError('NETWORK', 'redis has not answered for too long', {
+    hint: `the run goes on when it is back: \`gantry runs watch ${run}\``,
+  });
+
 const STATES: ReadonlySet<string> = new Set<RunState>(['running', 'done', 'cancelled']);
 const isState = (text: string | undefined): text is RunState => text !== undefined && STATES.has(text);
 
@@ -185,6 +225,7 @@ function statusOf(id: string, fields: Readonly<Record<string, string>>): RunStat
   const createdAt = number('created');
   const endedAt = isOver ? number('ended') : undefined;
   const labels: Record<string, string> = JSON.parse(fields['labels'] ?? '{}');
+  const fed = fields['fed'] === '1' ? total : Math.min(total, number('fc') * CHUNK);
   const tookMs = Math.max(1, (endedAt ?? Date.now()) - createdAt);
   const ended = done + failed;
   return {
@@ -194,13 +235,14 @@ function statusOf(id: string, fields: Readonly<Record<string, string>>): RunStat
     endedAt,
     images: {
       total,
-      fed: fields['fed'] === '1' ? total : Math.min(total, number('fc') * CHUNK),
+      fed,
       open: isOver ? 0 : number('open'),
       done,
       failed,
       cancelled: isOver ? total - ended : 0,
     },
-    nodes: { known: number('nk'), done: number('nd'), failed: number('nf'), skipped: number('ns') },
+    // An image that was handed out is a node as well, and counted with them when it ends.
+    nodes: { known: number('nk') + fed, done: number('nd'), failed: number('nf'), skipped: number('ns') },
     bytes: number('by'),
     bytesPerSecond: Math.round((number('by') * 1000) / tookMs),
     etaMs: isOver || ended === 0 ? undefined : Math.round((tookMs / ended) * (total - ended)),

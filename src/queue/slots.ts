@@ -30,6 +30,7 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local till = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not till or tonumber(till) <= now then return 0 end
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2] * 2)
 return 1
 `);
 

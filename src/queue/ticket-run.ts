@@ -1,6 +1,6 @@
 /** The life of a ticket in a worker: begin, visit, children and their tickets, settle, done. See docs/farm.md. */
 import { lockBackoffMs } from '../call.ts';
-import { asGantryError, GantryError, isCode, retryClass } from '../errors.ts';
+import { GantryError, isCode, retryClass } from '../errors.ts';
 import { anotherWayMayHelp } from '../flow/another-source.ts';
 import type { WorkerObserver } from '../flow/farm-observer.ts';
 import {
@@ -21,7 +21,7 @@ import { childRecord, laneOf, nodeJson, readRecord } from './record.ts';
 import { type Ticket, ticketId, type Tickets } from './tickets.ts';
 
 /** Points at which a test may stop a worker. */
-export type Step = 'visited' | 'added' | 'ticketed' | 'settling' | 'done';
+export type Step = 'visited' | 'added' | 'settling' | 'done';
 
 /** What every ticket of a worker needs. */
 export interface TicketParts {
@@ -147,7 +147,7 @@ export class TicketRun {
       if (this.#pickups === 0) this.#events?.tell('started', this.#record);
       return await this.#visit(node, depth);
     } catch (err) {
-      return await this.#failed(node, depth, asGantryError(err), begun.tries);
+      return await this.#failed(node, depth, err, begun.tries);
     }
   }
 
@@ -176,10 +176,12 @@ export class TicketRun {
   }
 
   async #expand(node: Node, depth: number, children: readonly Child[]): Promise<Outcome> {
-    const { tickets, onStep, onHungry } = this.#parts;
+    const { onStep, onHungry } = this.#parts;
     const records = children.map((child) => childRecord(node, child, depth + 1));
-    const keep = { resolved: this.#resolved, payload: packChildren(children) };
-    const added = await this.#graph.add(this.ticket.node, keep, records);
+    const payload = packChildren(children);
+    const options = { resolved: this.#resolved, payload, lane: laneOf(node), watched: this.#events !== undefined };
+    this.#events?.flush();
+    const added = await this.#graph.add(this.ticket.node, options, records);
     await onStep('added');
     switch (added.state) {
       case 'cycle':
@@ -189,17 +191,11 @@ export class TicketRun {
         return this.#release({ state: 'failed' });
       case 'late':
         return this.#release({ state: 'dropped' });
-      case 'ready':
       case 'open':
+        return this.#release({ state: 'done' });
+      case 'ready':
+        return this.#settle(node, children);
     }
-    for (const { index } of added.fresh) this.#events?.tell('added', nodeJson(records[index]?.[1] ?? ''));
-    this.#events?.flush();
-    const { run } = this.ticket;
-    // The last one in is the first one out: children start in the order of their parent.
-    const fresh = added.fresh.map(({ id }): Ticket => ({ run, node: id, phase: 'visit' })).toReversed();
-    await tickets.add(this.lane, fresh, true);
-    await onStep('ticketed');
-    return added.state === 'ready' ? this.#settle(node, children) : this.#release({ state: 'done' });
   }
 
   async #settle(node: Node, children: readonly Child[]): Promise<Outcome> {
@@ -221,13 +217,8 @@ export class TicketRun {
     return { state: 'done' };
   }
 
-  /** Tickets for whatever can go on now. When we die before that, the sweep adds them. */
-  async #goOn({ parked, ready, isHungry }: Finished): Promise<void> {
+  async #goOn({ parked, isHungry }: Finished): Promise<void> {
     const { tickets, onHungry } = this.#parts;
-    for (const { id, record } of ready) {
-      const ticket: Ticket = { run: this.ticket.run, node: id, phase: 'settle' };
-      await tickets.add(laneOf(readRecord(record).node), [ticket], true);
-    }
     if (parked.length > 0) await tickets.wake(parked);
     if (isHungry) onHungry(this.ticket.run);
   }
@@ -239,8 +230,10 @@ export class TicketRun {
     return outcome;
   }
 
-  async #failed(node: Node, depth: number, err: GantryError, tries: number): Promise<Outcome> {
+  async #failed(node: Node, depth: number, err: unknown, tries: number): Promise<Outcome> {
     if (this.controller.signal.aborted) return this.#stopped();
+    // What a handler throws has a code. The rest is Redis, and tells nothing about the node.
+    if (!(err instanceof GantryError)) throw err;
     if (isCode(err, 'RATE_LIMITED') && this.#pickups < MAX_PICKUPS) {
       return this.#release({ state: 'blocked', afterMs: err.retryAfterMs ?? BLOCKED_MS, why: err.message });
     }
@@ -282,7 +275,7 @@ export class TicketRun {
     try {
       return await this.#visit(node, depth);
     } catch (err) {
-      return this.#failed(node, depth, asGantryError(err), 0);
+      return this.#failed(node, depth, err, 0);
     }
   }
 

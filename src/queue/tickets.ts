@@ -1,7 +1,9 @@
-/** Tickets: the BullMQ jobs that say "handle node n of run r". They carry no content and no secret. */
-import { type JobsOptions, Queue } from 'bullmq';
+/**
+ * Tickets: the BullMQ jobs that say "handle node n of run r". They carry no content and no secret. They are added by the scripts; see
+ * scripts/tickets.ts.
+ */
+import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { GantryError } from '../errors.ts';
 import type { Keys } from './keys.ts';
 
 /** Of the payload. A worker leaves what it does not know to others. */
@@ -26,19 +28,11 @@ export const ticketId = ({ run, node, phase }: Ticket): string => `${run}.${node
 /** BullMQ allows no colon in the name of a queue; host names have no underscore. */
 export const queueName = (lane: string): string => lane.replaceAll(':', '_');
 
-const jobOf = (ticket: Ticket, lifo: boolean): { name: string; data: TicketData; opts: JobsOptions } => ({
-  name: ticket.phase === 'settle' ? 'p' : 'v',
-  data: { v: TICKET_VERSION, r: ticket.run, n: ticket.node, ...(ticket.phase === 'settle' ? { p: 1 } : {}) },
-  // No more options than these: they are kept with every job, and beyond 64 bytes they cost 900 more.
-  opts: { jobId: ticketId(ticket), ...(lifo ? { lifo: true } : {}) },
-});
-
 /** The queues of all lanes, opened when they are needed. */
 export class Tickets implements AsyncDisposable {
   readonly #redis: Redis;
   readonly #keys: Keys;
   readonly #queues = new Map<string, Queue<TicketData>>();
-  readonly #known = new Set<string>();
 
   constructor(redis: Redis, keys: Keys) {
     this.#redis = redis;
@@ -60,19 +54,6 @@ export class Tickets implements AsyncDisposable {
     return queue;
   }
 
-  /**
-   * Adds tickets; what is there already is not added again. The last of a list that goes in with `lifo` comes out first.
-   * @throws GantryError INTERNAL
-   */
-  async add(lane: string, tickets: readonly Ticket[], lifo: boolean): Promise<void> {
-    if (tickets.length === 0) return;
-    await this.#know(lane);
-    const jobs = await this.queue(lane).addBulk(tickets.map((ticket) => jobOf(ticket, lifo)));
-    // BullMQ tells some failures by a negative number in the place of an id.
-    const lost = jobs.find(({ id }) => typeof id === 'number' && id < 0);
-    if (lost !== undefined) throw new GantryError('INTERNAL', `the queue declined a ticket (${String(lost.id)})`);
-  }
-
   /** Wakes parked tickets, `lane id` each. One that is not waiting any more is no loss. */
   async wake(parked: readonly string[]): Promise<void> {
     await Promise.all(
@@ -82,14 +63,6 @@ export class Tickets implements AsyncDisposable {
         await job?.promote().catch(() => undefined);
       }),
     );
-  }
-
-  async #know(lane: string): Promise<void> {
-    if (this.#known.has(lane)) return;
-    if ((await this.#redis.sadd(this.#keys.lanes, lane)) === 1) {
-      await this.#redis.publish(this.#keys.control, JSON.stringify({ k: 'lane' }));
-    }
-    this.#known.add(lane);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -75,6 +75,8 @@ export interface FarmWorkerOptions {
 const MAX_STALLED = 20;
 /** BullMQ's global block of a lane works on all workers only where some limiter exists. */
 const LIMITER = { max: 1e9, duration: 1_000 };
+/** Redis did not take what a ticket had to write. */
+const REDIS_TROUBLE_MS = 1_000;
 const UNKNOWN_VERSION_MS = 5_000;
 const retryDelay = (tries: number): number => Math.min(60_000, 1_000 * 4 ** tries) * (0.75 + Math.random() / 2);
 
@@ -109,7 +111,7 @@ export class FarmWorker implements AsyncDisposable {
     this.#keys = new Keys(options.namespace ?? 'gantry');
     this.#tickets = new Tickets(this.#redis, this.#keys);
     this.#lanes = new Lanes(this.#redis, this.#keys, this.#tickets);
-    this.#feeder = new Feeder(this.#redis, this.#keys, this.#tickets, this.id);
+    this.#feeder = new Feeder(this.#redis, this.#keys, this.id);
     this.#reconciler = new Reconciler(this.#redis, this.#keys, this.#tickets, this.id);
     this.#slots = new Slots(options.concurrency);
     const { target } = options;
@@ -179,7 +181,12 @@ export class FarmWorker implements AsyncDisposable {
     const leave = await this.#slots.take(new AbortController().signal);
     try {
       if (this.#stopping) return await this.#putBack(job, token);
-      await this.#settleJob(lane, job, token, await this.#handle(lane, job));
+      const outcome = await this.#handle(lane, job).catch((err: unknown): Outcome => {
+        this.#problem(err);
+        return { state: 'retried', afterMs: REDIS_TROUBLE_MS };
+      });
+      // When Redis does not take this either, the ticket stays ours until its lock runs out, and is found again by the others.
+      await this.#settleJob(lane, job, token, outcome);
     } finally {
       leave();
     }
@@ -244,9 +251,9 @@ export class FarmWorker implements AsyncDisposable {
     throw new DelayedError();
   }
 
-  /** A ticket that BullMQ gave up: each worker that took it died. */
+  /** A ticket that BullMQ gave up: each worker that took it died. One that failed because of Redis comes back with the sweep. */
   async #gaveUp(job: Job<TicketData> | undefined): Promise<void> {
-    if (job === undefined) return;
+    if (job?.deferredFailure === undefined) return;
     const { r, n } = job.data;
     const err = new GantryError('INTERNAL', `every worker that took this ended without a word, ${MAX_STALLED} times`);
     const hold = { node: n, lease: '', owner: '', fence: '0' };

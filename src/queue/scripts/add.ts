@@ -1,26 +1,26 @@
 import { Script } from '../script.ts';
 import { ADDING, BASE, ENDING, LIVE } from './graph.ts';
+import { TICKETS } from './tickets.ts';
 
 /** Children in one call: a script that runs for long keeps all others waiting. */
 export const MAX_CHILDREN_A_CALL = 500;
 
 /**
- * Hangs children below a node whose visit answered them. ARGV: id, what it resolved to, its children for settle, 1 with the last
- * chunk, then key and record for each. The parent counts one open child too many until the last chunk is in: else it would
- * be ready before all of them are known. Answers `{'ok', ready | open | more, index, id, ...}` with those that need a ticket,
- * by their index within this call; `{'broken', error}` when one has failed for good (the images are failed already);
- * `{'cycle', index}`; `{'late'}` when the node does not wait for children any more.
+ * Hangs children below a node whose visit answered them, with a ticket for each that needs one. ARGV: id, what it resolved to, its
+ * children for settle, 1 with the last chunk, lane, 1 when somebody watches, then key and record for each. The parent counts one
+ * open child too many until the last chunk is in: else it would be ready before all of them are known. Answers `{ready | open | more}`;
+ * `{'broken', error, hungry}` when one has failed for good (the images are failed already); `{'cycle', index}`; `{'late'}` when the
+ * node does not wait for children any more.
  */
-export const add = new Script(`${BASE}${LIVE}${ENDING}${ADDING}
+export const add = new Script(`${BASE}${LIVE}${ENDING}${TICKETS}${ADDING}
 local n = ARGV[1]
-if call('HGET', M, 'st') ~= 'running' then return { 'late', 'gone' } end
+if call('HGET', M, 'st') ~= 'running' then return { 'late' } end
 local s = state(n)
 if s == 'w' then
   set(n, 'e')
-  call('HSET', C, n, 1)
-  if ARGV[2] ~= '' then call('HSET', K, n..'r', ARGV[2]) end
-  if ARGV[3] ~= '' then call('HSET', K, n, ARGV[3]) end
-elseif s ~= 'e' and s ~= 'x' then return { 'late', s or '' } end
+  call('HSET', N, n..'c', 1, n..'k', ARGV[3])
+  if ARGV[2] ~= '' then call('HSET', N, n..'r', ARGV[2]) end
+elseif s ~= 'e' and s ~= 'x' then return { 'late' } end
 local ancestors
 local function isAbove(id)
   if not ancestors then
@@ -36,19 +36,19 @@ local function isAbove(id)
   end
   return ancestors[id]
 end
-local res = { 'ok', 'more' }
+local fresh, told = {}, {}
 local more = 0
 local broken, cycle
-for i = 5, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local key, rec = ARGV[i], ARGV[i + 1]
   local id = call('HGET', I, key)
   local cs = id and state(id)
   if cs ~= 'd' then
-    local old = id
+    local failed = cs == 'f' and id
     if cs == 'f' then
-      if mayRevive(id, rec) then id = nil else broken = cjson.decode(call('HGET', F, id)).e break end
-    elseif cs == 'w' or cs == 'e' or cs == 'x' or cs == 'r' then
-      if id == n or ((cs == 'e' or cs == 'x') and isAbove(id)) then cycle = (i - 5) / 2 break end
+      if mayRevive(id, rec) then id = nil else broken = cjson.decode(call('HGET', N, id..'f')).e break end
+    elseif isOpen(cs) then
+      if id == n or ((cs == 'e' or cs == 'x') and isAbove(id)) then cycle = (i - 7) / 2 break end
       if live(id) then
         if join(id, n, rec) then more = more + 1 end
       else
@@ -57,30 +57,37 @@ for i = 5, #ARGV, 2 do
       end
     else id = nil end
     if not id then
-      id = create(key, n, rec, old)
+      id = create(key, n, rec, failed)
       more = more + 1
-      res[#res + 1] = (i - 5) / 2
-      res[#res + 1] = id
+      fresh[#fresh + 1] = id
+      if ARGV[6] == '1' then
+        told[#told + 1] = '{"kind":"added","node":'..cjson.encode(string.sub(rec, 10))..'}'
+      end
     end
   end
 end
-if more > 0 then call('HINCRBY', C, n, more) end
+if more > 0 then call('HINCRBY', N, n..'c', more) end
 if known > 0 then call('HINCRBY', M, 'nk', known) end
 if cycle then return { 'cycle', cycle } end
 if broken then
   failAbove(n, broken)
   drop(n)
-  return { 'broken', broken, hungry() }
+  return { 'broken', broken, afterImages() }
 end
-if ARGV[4] == '1' then
-  res[2] = 'open'
-  if state(n) == 'e' then
-    if call('HINCRBY', C, n, -1) == 0 then
-      set(n, 'r')
-      call('HDEL', C, n)
-      res[2] = 'ready'
-    else set(n, 'x') end
-  end
+if #told > 0 then call('PUBLISH', TAG..':events:'..RUN, '['..table.concat(told, ',')..']') end
+if #fresh > 0 then
+  local queue = queueOf(ARGV[5])
+  local at = now()
+  -- the last one in is the first one out: children start in the order of their parent
+  for i = #fresh, 1, -1 do addTicket(queue, fresh[i], 'v', 'RPUSH', at) end
+  wakeQueue(queue)
 end
-return res
+if ARGV[4] ~= '1' then return { 'more' } end
+if state(n) ~= 'e' then return { 'open' } end
+if call('HINCRBY', N, n..'c', -1) == 0 then
+  set(n, 'r')
+  return { 'ready' }
+end
+set(n, 'x')
+return { 'open' }
 `);

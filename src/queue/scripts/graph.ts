@@ -3,22 +3,26 @@
  *
  *   m  hash    st (running, done, cancelled), counters, times, labels      i  hash   node key -> id
  *   q  list    the request: chunks of roots as JSON                        s  string one byte a node, by id: its state
- *   d  hash    id -> way (8), depth (1), node as JSON; see record.ts       p  hash   id -> ids of parents; 0 is the run
- *   c  hash    id -> open children, +1 while they are being added          w  hash   id -> other ways to the content
- *   k  hash    id -> children between visit and settle; id..r -> what it resolved to
- *   f  hash    id -> why it failed                                         t  hash   id -> tries that failed
- *   j  hash    id -> index in the request, for roots                       a  set    ids that some worker has in hand
+ *   a  set     ids that some worker has in hand
+ *   n  hash    what is known of a node, by id, while it is open; by id and letter:
+ *                     way (8), depth (1), node as JSON; see record.ts      p  ids of parents; 0 is the run
+ *                  c  open children, +1 while they are being added         w  other ways to the content, a record a line
+ *                  k  children between visit and settle                    r  what it resolved to
+ *                  t  tries that failed                                    j  for roots: indices in the request
+ *                  f  why it failed; stays
  *   e  stream  one entry an image that has ended, and a last one when nobody has anything of the run in hand
  *
  * States: w wanted, e children are being added, x waits for children, r ready to settle; d done, f failed, o orphaned: nobody
  * wants it. An id lives once: what is wanted again after f or o gets a new id, so that nothing which still runs for the old one
  * can be taken for the new one.
+ *
+ * Every call costs a microsecond of the one thread that all workers share: what can be read or deleted at once is.
  */
 
 /** Keys, states, parents. */
 export const BASE = `
 local B = KEYS[1]
-local M, I, S, D, P, C, W, K, F, T, J, A, E = B..':m', B..':i', B..':s', B..':d', B..':p', B..':c', B..':w', B..':k', B..':f', B..':t', B..':j', B..':a', B..':e'
+local M, I, S, N, A, E = B..':m', B..':i', B..':s', B..':n', B..':a', B..':e'
 local TAG = string.match(B, '^{[^}]*}')
 local RUN = string.sub(B, #TAG + 4)
 local call = redis.call
@@ -29,25 +33,24 @@ local function state(n)
   return v
 end
 local function set(n, v) call('SETRANGE', S, n, v) end
+local function isOpen(s) return s == 'w' or s == 'e' or s == 'x' or s == 'r' end
 local function split(v)
   local t = {}
   if v then for x in string.gmatch(v, '[^,]+') do t[#t + 1] = x end end
   return t
 end
-local function parents(n) return split(call('HGET', P, n)) end
-local function forget(n)
-  call('HDEL', D, n) call('HDEL', P, n) call('HDEL', C, n) call('HDEL', W, n) call('HDEL', K, n, n..'r') call('HDEL', T, n) call('HDEL', J, n)
-end
+local function parents(n) return split(call('HGET', N, n..'p')) end
+local function forget(n) call('HDEL', N, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t', n..'j') end
 local function drop(n) set(n, 'o') forget(n) end
 `;
 
-/** Whether some open image leads to a node. */
+/** Whether some open image leads to a node; \`ps\` are its parents, where they are known. */
 export const LIVE = `
 local alive = {}
-local function live(n)
+local function live(n, ps)
   if alive[n] ~= nil then return alive[n] end
   alive[n] = false
-  for _, p in ipairs(parents(n)) do
+  for _, p in ipairs(ps or parents(n)) do
     if p == '0' then alive[n] = true break end
     local s = state(p)
     if (s == 'e' or s == 'x') and live(p) then alive[n] = true break end
@@ -59,33 +62,36 @@ end
 /** The end of images, and of the run once all have ended and nobody has anything of it in hand. */
 export const ENDING = `
 local function closeRun()
-  local m = call('HMGET', M, 'st', 'fed', 'open', 'tidy', 'req')
+  local m = call('HMGET', M, 'st', 'fed', 'open')
   if m[1] == 'running' and m[2] == '1' and tonumber(m[3]) <= 0 then
     m[1] = 'done'
     call('HSET', M, 'st', 'done', 'ended', now())
     call('PUBLISH', TAG..':control', cjson.encode({ k = 'ended', r = RUN }))
   end
-  if m[1] and m[1] ~= 'running' and m[4] ~= '1' and call('SCARD', A) == 0 then
-    local keep = tonumber(call('HGET', M, 'keep'))
+  if m[1] and m[1] ~= 'running' and call('SCARD', A) == 0 then
+    local kept = call('HMGET', M, 'tidy', 'keep', 'req')
+    if kept[1] == '1' then return end
     call('HSET', M, 'tidy', 1)
-    call('UNLINK', I, S, D, P, C, W, K, F, T, J, A)
-    call('PEXPIRE', M, keep) call('PEXPIRE', E, keep) call('PEXPIRE', B..':q', keep)
-    if m[5] and call('GET', m[5]) == RUN then call('DEL', m[5]) end
-    call('SREM', TAG..':open', RUN)
+    call('UNLINK', I, S, N, A)
     call('XADD', E, '*', 'end', m[1])
+    call('PEXPIRE', M, kept[2]) call('PEXPIRE', E, kept[2]) call('PEXPIRE', B..':q', kept[2])
+    if kept[3] and call('GET', kept[3]) == RUN then call('DEL', kept[3]) end
+    call('SREM', TAG..':open', RUN)
   end
 end
 local function imageEnded(n, st, err)
-  local entry = { 'i', call('HGET', J, n) or '', 's', st }
-  local desc = call('HGET', K, n..'r')
-  if desc then entry[#entry + 1] = 'd' entry[#entry + 1] = desc end
+  local known = call('HMGET', N, n..'j', n..'r')
+  local entry = { 's', st }
+  if known[2] then entry[#entry + 1] = 'd' entry[#entry + 1] = known[2] end
   if err then entry[#entry + 1] = 'e' entry[#entry + 1] = err end
-  call('XADD', E, '*', unpack(entry))
-  call('HINCRBY', M, st == 'done' and 'ok' or 'bad', 1)
-  call('HINCRBY', M, 'open', -1)
+  local roots = split(known[1])
+  for _, i in ipairs(roots) do call('XADD', E, '*', 'i', i, unpack(entry)) end
+  call('HINCRBY', M, st == 'done' and 'ok' or 'bad', #roots)
+  call('HINCRBY', M, 'open', -#roots)
 end
--- whether the run wants more images to be handed to the workers
-local function hungry()
+-- after the end of an image: closes the run if it was the last one, tells whether further ones should be handed to the workers
+local function afterImages()
+  closeRun()
   local m = call('HMGET', M, 'fed', 'open', 'low')
   return m[1] ~= '1' and tonumber(m[2]) < tonumber(m[3]) and 1 or 0
 end
@@ -109,27 +115,30 @@ local function failAbove(n, err)
 end
 `;
 
-/** The lease on a node's content, by target and digest. What holds it may have been dropped since: so its name is told. */
+/**
+ * The lease on a node's content, by target and digest: `owner fence worker since`, then a line for each ticket that waits for it. What holds
+ * it may have been dropped since: so its name is told.
+ */
 export const LEASE = `
 -- gives up the lease; answers the tickets that wait for it, or nil when it is not ours any more
 local function unlock(name, owner, fence)
   if name == '' then return {} end
-  local L = TAG..':l:'..name
-  local held = call('HMGET', L, 'o', 'f')
-  if held[1] ~= owner or held[2] ~= fence then return nil end
-  call('DEL', L)
-  local waiting = TAG..':wait:'..name
-  local parked = call('SMEMBERS', waiting)
-  if #parked > 0 then call('DEL', waiting) end
-  return parked
+  local key = TAG..':l:'..name
+  local held = call('GET', key)
+  local mine = owner..' '..fence..' '
+  if not held or string.sub(held, 1, #mine) ~= mine then return nil end
+  call('DEL', key)
+  local waiting = {}
+  local at = string.find(held, '\\n', 1, true)
+  if at then for line in string.gmatch(string.sub(held, at + 1), '[^\\n]+') do waiting[#waiting + 1] = line end end
+  return waiting
 end
 `;
 
-/** Adding nodes below a parent; \`above\` are the nodes that lead to it. */
+/** Adding nodes below a parent. After TICKETS. */
 export const ADDING = `
-local function laneOf(rec) return string.match(cjson.decode(string.sub(rec, 10))[2], '^[^/]+') end
 local function mayRevive(id, rec)
-  local f = cjson.decode(call('HGET', F, id))
+  local f = cjson.decode(call('HGET', N, id..'f'))
   if f.c == 'backoff' and (f.n <= 3 or now() - f.at >= 30000) then return true end
   if f.c == 'deep' and string.byte(rec, 9) < f.dp then return true end
   local way = string.sub(rec, 1, 8)
@@ -137,33 +146,31 @@ local function mayRevive(id, rec)
   return f.h == 'any' or (f.h == 'registry' and laneOf(rec) ~= f.l)
 end
 local known = 0
-local function create(key, parent, rec, old)
+local function create(key, parent, rec, failed)
   local id = tostring(call('HINCRBY', M, 'seq', 1))
   call('HSET', I, key, id)
-  call('HSET', D, id, rec)
-  call('HSET', P, id, parent)
+  call('HSET', N, id, rec, id..'p', parent)
   set(id, 'w')
-  if old then
-    local f = call('HGET', F, old)
-    if f then call('HSET', F, id, f) call('HDEL', F, old) end
+  if failed then
+    call('HSET', N, id..'f', call('HGET', N, failed..'f'))
+    call('HDEL', N, failed..'f')
   end
   known = known + 1
   return id
 end
 -- a further parent for a node that is not finished; true when it was none before
 local function join(id, parent, rec)
-  local ps = call('HGET', P, id)
-  local have = call('HGET', D, id)
+  local known = call('HMGET', N, id, id..'p', id..'w')
+  local have, ps, ways = known[1], known[2], known[3] or ''
   local way = string.sub(rec, 1, 8)
-  if string.sub(have, 1, 8) ~= way then
-    local ways = call('HGET', W, id) or ''
-    if not string.find(ways, way, 1, true) and #ways < 4096 then call('HSET', W, id, ways..rec..'\\n') end
+  if string.sub(have, 1, 8) ~= way and #ways < 4096 and not string.find(ways, way, 1, true) then
+    call('HSET', N, id..'w', ways..rec..'\\n')
   end
   if string.byte(rec, 9) < string.byte(have, 9) then
-    call('HSET', D, id, string.sub(have, 1, 8)..string.sub(rec, 9, 9)..string.sub(have, 10))
+    call('HSET', N, id, string.sub(have, 1, 8)..string.sub(rec, 9, 9)..string.sub(have, 10))
   end
   if string.find(','..ps..',', ','..parent..',', 1, true) then return false end
-  call('HSET', P, id, ps..','..parent)
+  call('HSET', N, id..'p', ps..','..parent)
   return true
 end
 `;

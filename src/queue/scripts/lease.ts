@@ -2,8 +2,9 @@ import { Script } from '../script.ts';
 
 /** Keeps a lease. KEYS: the lease. ARGV: owner, fence, ms. Answers 0 when it is not ours any more. */
 export const renew = new Script(`
-local held = redis.call('HMGET', KEYS[1], 'o', 'f')
-if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then return 0 end
+local held = redis.call('GET', KEYS[1])
+local mine = ARGV[1]..' '..ARGV[2]..' '
+if not held or string.sub(held, 1, #mine) ~= mine then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[3])
 `);
 

@@ -1,5 +1,6 @@
 import { Script } from '../script.ts';
 import { ADDING, BASE, ENDING, LIVE } from './graph.ts';
+import { TICKETS } from './tickets.ts';
 
 /**
  * Stores a request, before anything else is done about it. ARGV: key of the request or empty, images open at most, to keep for (ms),
@@ -28,46 +29,53 @@ return RUN
 `);
 
 /**
- * Adds the roots of one chunk of the request. ARGV: number of the chunk, then index, key and record for each. Answers `{more,
- * id, record, ...}` with those that need a ticket; more says whether to go on with the next chunk; `{-1}` when somebody else has fed this chunk.
+ * Adds the roots of one chunk of the request, with their tickets. ARGV: number of the chunk, then index, key and record for each.
+ * Answers 1 when there is room for the next chunk, 0 when not, -1 when somebody else has fed this one.
  */
-export const feed = new Script(`${BASE}${LIVE}${ENDING}${ADDING}
+export const feed = new Script(`${BASE}${LIVE}${ENDING}${TICKETS}${ADDING}
 local m = call('HMGET', M, 'st', 'fc')
-if m[1] ~= 'running' or m[2] ~= ARGV[1] then return { -1 } end
-local res = { 0 }
+if m[1] ~= 'running' or m[2] ~= ARGV[1] then return -1 end
+local at = now()
+local lanes = {}
 local opened = 0
 for i = 2, #ARGV, 3 do
   local index, key, rec = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local id = call('HGET', I, key)
   local s = id and state(id)
-  local old = id
   if s == 'd' then
     call('XADD', E, '*', 'i', index, 's', 'done')
     call('HINCRBY', M, 'ok', 1)
   elseif s == 'f' and not mayRevive(id, rec) then
-    call('XADD', E, '*', 'i', index, 's', 'failed', 'e', cjson.decode(call('HGET', F, id)).e)
+    call('XADD', E, '*', 'i', index, 's', 'failed', 'e', cjson.decode(call('HGET', N, id..'f')).e)
     call('HINCRBY', M, 'bad', 1)
   else
-    if (s == 'w' or s == 'e' or s == 'x' or s == 'r') and live(id) then
-      if join(id, '0', rec) then opened = opened + 1 end
+    if isOpen(s) and live(id) then
+      join(id, '0', rec)
     else
-      if s == 'w' or s == 'e' or s == 'x' or s == 'r' then drop(id) end
-      id = create(key, '0', rec, s == 'f' and old)
-      opened = opened + 1
-      res[#res + 1] = id
-      res[#res + 1] = rec
+      if isOpen(s) then drop(id) end
+      id = create(key, '0', rec, s == 'f' and id)
+      local lane = laneOf(rec)
+      lanes[lane] = true
+      addTicket(queueOf(lane), id, 'v', 'LPUSH', at)
     end
-    call('HSET', J, id, index)
+    local same = call('HGET', N, id..'j')
+    call('HSET', N, id..'j', same and same..','..index or index)
+    opened = opened + 1
   end
 end
 call('HINCRBY', M, 'open', opened)
+for lane in pairs(lanes) do
+  knowLane(lane)
+  wakeQueue(queueOf(lane))
+end
 local fc = call('HINCRBY', M, 'fc', 1)
 local n = call('HMGET', M, 'chunks', 'open', 'high')
 if fc >= tonumber(n[1]) then
   call('HSET', M, 'fed', 1)
   closeRun()
-elseif tonumber(n[2]) < tonumber(n[3]) then res[1] = 1 end
-return res
+  return 0
+end
+return tonumber(n[2]) < tonumber(n[3]) and 1 or 0
 `);
 
 /** Ends a run before its time. ARGV: why. Answers 1; 0 when it has ended already, -1 when there is none. Workers are told. */
@@ -94,32 +102,37 @@ return res
 `);
 
 /**
- * A slice of all nodes, for those whose ticket may be lost. ARGV: first id, how many. Answers `{next id or 0, id, phase, record, ...}`.
- * A ticket that exists is not added twice, so too many are told rather than too few.
+ * Adds tickets for a slice of all nodes, where one may be lost. ARGV: first id, how many. Answers the next id, or 0. A ticket that exists is
+ * not added twice.
  */
-export const sweep = new Script(`${BASE}${LIVE}${ENDING}
+export const sweep = new Script(`${BASE}${LIVE}${ENDING}${TICKETS}
 local m = call('HMGET', M, 'st', 'seq')
 if m[1] ~= 'running' then
   closeRun()
-  return { 0 }
+  return 0
 end
 local first, last = tonumber(ARGV[1]), tonumber(m[2])
 local till = math.min(last, first + ARGV[2] - 1)
-local res = { till < last and till + 1 or 0 }
+local at = now()
+local lanes = {}
 local states = call('GETRANGE', S, first, till)
 for i = 1, #states do
   local s = string.sub(states, i, i)
   if s == 'w' or s == 'e' or s == 'r' then
     local n = tostring(first + i - 1)
     if live(n) then
-      res[#res + 1] = n
-      res[#res + 1] = s == 'r' and 'p' or 'v'
-      res[#res + 1] = call('HGET', D, n)
+      local lane = laneOf(call('HGET', N, n))
+      lanes[lane] = true
+      addTicket(queueOf(lane), n, s == 'r' and 'p' or 'v', 'LPUSH', at)
     else drop(n) end
   end
 end
+for lane in pairs(lanes) do
+  knowLane(lane)
+  wakeQueue(queueOf(lane))
+end
 closeRun()
-return res
+return till < last and till + 1 or 0
 `);
 
 /** Nodes that are noted as in somebody's hand although their ticket is gone. ARGV: ids whose ticket does not exist. */
