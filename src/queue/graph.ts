@@ -33,7 +33,9 @@ export type Begun =
   | { readonly state: 'gone' | 'stale' | 'dead' };
 
 export type Added =
-  | { readonly state: 'ready' | 'open' }
+  | { readonly state: 'ready' }
+  /** What was held is given up. */
+  | { readonly state: 'open'; readonly parked: readonly string[] }
   | { readonly state: 'broken'; readonly error: string; readonly isHungry: boolean }
   | { readonly state: 'cycle'; readonly index: number }
   | { readonly state: 'late' };
@@ -90,7 +92,7 @@ export class RunGraph {
 
   /** Hangs all children below a node, in as many calls as it takes, with tickets in its lane. */
   async add(
-    node: string,
+    hold: Hold,
     { resolved, payload, lane, watched }: AddOptions,
     children: readonly ChildRecord[],
   ): Promise<Added> {
@@ -98,9 +100,10 @@ export class RunGraph {
     for (let first = 0; ; first += MAX_CHILDREN_A_CALL) {
       const chunk = children.slice(first, first + MAX_CHILDREN_A_CALL);
       const isLast = first + MAX_CHILDREN_A_CALL >= children.length;
-      const args = [node, resolved, payload, isLast ? '1' : '0', ...head, ...chunk.flat()];
+      const args = [...held(hold), resolved, payload, isLast ? '1' : '0', ...head, ...chunk.flat()];
       const [state, detail, hungry] = items(await add.run(this.#redis, this.#key, args));
-      if (state === 'ready' || state === 'open') return { state };
+      if (state === 'ready') return { state };
+      if (state === 'open') return { state, parked: texts(detail) };
       if (state === 'broken') return { state, error: text(detail), isHungry: count(hungry) === 1 };
       if (state === 'cycle') return { state, index: first + count(detail) };
       if (state !== 'more') return { state: 'late' };

@@ -181,7 +181,7 @@ export class TicketRun {
     const payload = packChildren(children);
     const options = { resolved: this.#resolved, payload, lane: laneOf(node), watched: this.#events !== undefined };
     this.#events?.flush();
-    const added = await this.#graph.add(this.ticket.node, options, records);
+    const added = await this.#graph.add(this.#hold, options, records);
     await onStep('added');
     switch (added.state) {
       case 'cycle':
@@ -192,7 +192,8 @@ export class TicketRun {
       case 'late':
         return this.#release({ state: 'dropped' });
       case 'open':
-        return this.#release({ state: 'done' });
+        await this.#goOn({ parked: added.parked, isHungry: false });
+        return { state: 'done' };
       case 'ready':
         return this.#settle(node, children);
     }

@@ -28,9 +28,9 @@ if not live(n, split(known[2])) then
 end
 local fence = 0
 if s ~= 'r' then
-  local node = cjson.decode(string.sub(known[1], 10))
-  if node[1] ~= 'i' then
-    local key = TAG..':l:'..node[3]..' '..node[5].digest
+  local kind, target, digest = string.match(known[1], '^%["(%a)","[^"]*","([^"]*)","[^"]*","([^"]*)"', 10)
+  if kind ~= 'i' then
+    local key = TAG..':l:'..target..' '..digest
     local held = call('GET', key)
     if held and string.sub(held, 1, #owner + 1) ~= owner..' ' then
       local line = '\\n'..ARGV[4]..' '..owner

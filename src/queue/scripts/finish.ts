@@ -23,8 +23,9 @@ export const done = new Script(`${BASE}${ENDING}${LEASE}${TICKETS}${FINISHING}
 set(n, 'd')
 local ended = false
 for _, p in ipairs(parents(n)) do
-  if p == '0' then
-    imageEnded(n, 'done')
+  local root = rootOf(p)
+  if root then
+    imageEnded(n, root, 'done')
     ended = true
   else
     local ps = state(p)
@@ -36,7 +37,7 @@ for _, p in ipairs(parents(n)) do
     end
   end
 end
-call('HDEL', N, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t', n..'j', n..'f')
+call('HDEL', N, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t', n..'f')
 call('HINCRBY', M, ARGV[7] == '1' and 'ns' or 'nd', 1)
 if ARGV[6] ~= '0' then call('HINCRBY', M, 'by', ARGV[6]) end
 return { 'ok', ended and afterImages() or 0, parked }

@@ -1,11 +1,12 @@
 /**
  * What all scripts on the graph of a run share. The keys of run R, each `{tag}:r:R` and a letter:
  *
- *   m  hash    st (running, done, cancelled), counters, times, labels      i  hash   node key -> id
+ *   m  hash    st (running, done, cancelled), counters, times, labels
+ *   i: hashes  node key -> id, over so many hashes that each stays in Redis' compact form (30 bytes a node in the place of 80)
  *   q  list    the request: chunks of roots as JSON                        s  string one byte a node, by id: its state
  *   a  set     ids that some worker has in hand
  *   n  hash    what is known of a node, by id, while it is open; by id and letter:
- *                     way (8), depth (1), node as JSON; see record.ts      p  ids of parents; 0 is the run
+ *                     way (8), depth (1), node as JSON; see record.ts      p  ids of parents; `0=7`: root 7 of the request
  *                  c  open children, +1 while they are being added         w  other ways to the content, a record a line
  *                  k  children between visit and settle                    r  what it resolved to
  *                  t  tries that failed                                    j  for roots: indices in the request
@@ -39,8 +40,9 @@ local function split(v)
   if v then for x in string.gmatch(v, '[^,]+') do t[#t + 1] = x end end
   return t
 end
+local function rootOf(p) return string.match(p, '^0=(.*)') end
 local function parents(n) return split(call('HGET', N, n..'p')) end
-local function forget(n) call('HDEL', N, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t', n..'j') end
+local function forget(n) call('HDEL', N, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t') end
 local function drop(n) set(n, 'o') forget(n) end
 `;
 
@@ -51,7 +53,7 @@ local function live(n, ps)
   if alive[n] ~= nil then return alive[n] end
   alive[n] = false
   for _, p in ipairs(ps or parents(n)) do
-    if p == '0' then alive[n] = true break end
+    if rootOf(p) then alive[n] = true break end
     local s = state(p)
     if (s == 'e' or s == 'x') and live(p) then alive[n] = true break end
   end
@@ -69,25 +71,25 @@ local function closeRun()
     call('PUBLISH', TAG..':control', cjson.encode({ k = 'ended', r = RUN }))
   end
   if m[1] and m[1] ~= 'running' and call('SCARD', A) == 0 then
-    local kept = call('HMGET', M, 'tidy', 'keep', 'req')
+    local kept = call('HMGET', M, 'tidy', 'keep', 'req', 'ib')
     if kept[1] == '1' then return end
     call('HSET', M, 'tidy', 1)
-    call('UNLINK', I, S, N, A)
+    call('UNLINK', S, N, A)
+    for i = 0, tonumber(kept[4]) - 1 do call('UNLINK', I..':'..i) end
     call('XADD', E, '*', 'end', m[1])
     call('PEXPIRE', M, kept[2]) call('PEXPIRE', E, kept[2]) call('PEXPIRE', B..':q', kept[2])
     if kept[3] and call('GET', kept[3]) == RUN then call('DEL', kept[3]) end
     call('SREM', TAG..':open', RUN)
   end
 end
-local function imageEnded(n, st, err)
-  local known = call('HMGET', N, n..'j', n..'r')
-  local entry = { 's', st }
-  if known[2] then entry[#entry + 1] = 'd' entry[#entry + 1] = known[2] end
+local function imageEnded(n, index, st, err)
+  local entry = { 'i', index, 's', st }
+  local desc = call('HGET', N, n..'r')
+  if desc then entry[#entry + 1] = 'd' entry[#entry + 1] = desc end
   if err then entry[#entry + 1] = 'e' entry[#entry + 1] = err end
-  local roots = split(known[1])
-  for _, i in ipairs(roots) do call('XADD', E, '*', 'i', i, unpack(entry)) end
-  call('HINCRBY', M, st == 'done' and 'ok' or 'bad', #roots)
-  call('HINCRBY', M, 'open', -#roots)
+  call('XADD', E, '*', unpack(entry))
+  call('HINCRBY', M, st == 'done' and 'ok' or 'bad', 1)
+  call('HINCRBY', M, 'open', -1)
 end
 -- after the end of an image: closes the run if it was the last one, tells whether further ones should be handed to the workers
 local function afterImages()
@@ -103,7 +105,8 @@ local function failAbove(n, err)
     local each = open[at]
     at = at + 1
     for _, p in ipairs(parents(each)) do
-      if p == '0' then imageEnded(each, 'failed', err)
+      local root = rootOf(p)
+      if root then imageEnded(each, root, 'failed', err)
       else
         local s = state(p)
         if s == 'e' or s == 'x' then set(p, 'o') open[#open + 1] = p end
@@ -145,10 +148,15 @@ local function mayRevive(id, rec)
   for _, w in ipairs(f.w) do if w == way then return false end end
   return f.h == 'any' or (f.h == 'registry' and laneOf(rec) ~= f.l)
 end
+-- the hash that has a key; ib is their number
+local function indexOf(key, ib)
+  local a, b, c = string.byte(key, 1, 3)
+  return I..':'..((a * 4096 + b * 64 + c) % ib)
+end
 local known = 0
-local function create(key, parent, rec, failed)
+local function create(index, key, parent, rec, failed)
   local id = tostring(call('HINCRBY', M, 'seq', 1))
-  call('HSET', I, key, id)
+  call('HSET', index, key, id)
   call('HSET', N, id, rec, id..'p', parent)
   set(id, 'w')
   if failed then

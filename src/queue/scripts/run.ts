@@ -14,7 +14,7 @@ end
 if call('EXISTS', M) == 1 then return RUN end
 local at = now()
 call('HSET', M, 'st', 'running', 'created', at, 'seq', 0, 'open', 0, 'roots', ARGV[4], 'chunks', #ARGV - 6, 'fc', 0,
-  'fed', #ARGV == 6 and 1 or 0, 'high', ARGV[2], 'low', math.ceil(ARGV[2] / 2), 'keep', ARGV[3], 'labels', ARGV[5])
+  'fed', #ARGV == 6 and 1 or 0, 'ib', math.ceil(ARGV[4] * 12 / 64) + 1, 'high', ARGV[2], 'low', math.ceil(ARGV[2] / 2), 'keep', ARGV[3], 'labels', ARGV[5])
 if ARGV[6] ~= '0' then call('HSET', M, 'watch', at + ARGV[6]) end
 for i = 7, #ARGV do call('RPUSH', B..':q', ARGV[i]) end
 if ARGV[1] ~= '' then
@@ -33,14 +33,15 @@ return RUN
  * Answers 1 when there is room for the next chunk, 0 when not, -1 when somebody else has fed this one.
  */
 export const feed = new Script(`${BASE}${LIVE}${ENDING}${TICKETS}${ADDING}
-local m = call('HMGET', M, 'st', 'fc')
+local m = call('HMGET', M, 'st', 'fc', 'ib')
 if m[1] ~= 'running' or m[2] ~= ARGV[1] then return -1 end
 local at = now()
 local lanes = {}
 local opened = 0
 for i = 2, #ARGV, 3 do
   local index, key, rec = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local id = call('HGET', I, key)
+  local hash = indexOf(key, m[3])
+  local id = call('HGET', hash, key)
   local s = id and state(id)
   if s == 'd' then
     call('XADD', E, '*', 'i', index, 's', 'done')
@@ -50,16 +51,14 @@ for i = 2, #ARGV, 3 do
     call('HINCRBY', M, 'bad', 1)
   else
     if isOpen(s) and live(id) then
-      join(id, '0', rec)
+      join(id, '0='..index, rec)
     else
       if isOpen(s) then drop(id) end
-      id = create(key, '0', rec, s == 'f' and id)
+      id = create(hash, key, '0='..index, rec, s == 'f' and id)
       local lane = laneOf(rec)
       lanes[lane] = true
       addTicket(queueOf(lane), id, 'v', 'LPUSH', at)
     end
-    local same = call('HGET', N, id..'j')
-    call('HSET', N, id..'j', same and same..','..index or index)
     opened = opened + 1
   end
 end
