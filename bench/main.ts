@@ -3,10 +3,13 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { ContenderName } from './contenders.ts';
-import { CONTENDER_NAMES, JOBS, type JobOptions } from './jobs.ts';
+import { FARM_JOBS } from './farm-jobs.ts';
+import { CONTENDER_NAMES, JOBS as PULL_JOBS, type JobOptions } from './jobs.ts';
 import { endAllOnExit } from './own.ts';
 import { describeMachine, machineFacts, missingPeers, writeJson } from './report.ts';
 import { openWorkspace } from './workspace.ts';
+
+const JOBS = { ...PULL_JOBS, ...FARM_JOBS };
 
 const EXIT = { ok: 0, failed: 1, usage: 2, doesNotCount: 3 } as const;
 

@@ -13,6 +13,10 @@ export interface Config {
   /** PEM file of CAs to trust for it. */
   readonly redisCa: string | undefined;
   readonly staleLockMs: number;
+  /** After so long without a sign of life a worker's tickets go to others. */
+  readonly lockMs: number;
+  /** How often that is looked at. */
+  readonly stalledMs: number;
   /** Where docker and containers keep credentials, in the order in which they are looked at. */
   readonly credentialFiles: readonly string[];
   /** Where `login` writes. */
@@ -40,10 +44,14 @@ export function readConfig(all: Env): Config {
   const runtime = env['XDG_RUNTIME_DIR'];
   const problems: string[] = [];
   const staleLockMs = positive(env, 'GANTRY_STALE_LOCK_MS', 10_000, problems);
+  const lockMs = positive(env, 'GANTRY_LOCK_MS', 30_000, problems);
+  const stalledMs = positive(env, 'GANTRY_STALLED_MS', 10_000, problems);
   if (problems.length > 0) throw new GantryError('USAGE', problems.join('; '), { origin: 'user' });
   return Object.freeze({
     store: env['GANTRY_STORE'] ?? join(data, 'gantry'),
     staleLockMs,
+    lockMs,
+    stalledMs,
     redis: env['GANTRY_REDIS'],
     redisCa: env['GANTRY_REDIS_CA'],
     credentialFiles: [

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { CallOptions } from '../call.ts';
 import type { ImageNames } from '../content/ports.ts';
 import { isCode } from '../errors.ts';
-import type { DispatchEvent, ImageResult, RunResult } from '../flow/dispatcher.ts';
-import type { Node } from '../flow/handler.ts';
+import type { Dispatcher, DispatchEvent, DispatchOptions, ImageResult, RunResult } from '../flow/dispatcher.ts';
+import type { ImageNode, Node } from '../flow/handler.ts';
 import { LocalDispatcher } from '../flow/local-dispatcher.ts';
 import { imageNode, pullHandler } from '../handlers/pull.ts';
 import type { PlatformMatcher } from '../oci/platform.ts';
@@ -38,27 +38,32 @@ export async function pull(
   const names = request.named ? store.names : noNames;
   const handler = pullHandler({ store, names, resolver, isKnown: (name) => known.has(name) });
   const dispatcher = new LocalDispatcher({ handler, concurrency: request.concurrency });
-  const target = await store.id();
-  const roots = request.refs.map((ref) => imageNode(ref, target, request.platforms.text));
+  const roots = pullRoots(request, await store.id());
   const publish = (): Promise<void> => store.names.publish({ signal: new AbortController().signal });
   const timer = setInterval(() => void publish().catch(() => undefined), PUBLISH_EVERY_MS);
   try {
-    const first = await dispatcher.dispatch({ id: randomUUID(), roots }, opts);
-    return await retryMoved(dispatcher, first, opts);
+    return await dispatchPull(dispatcher, roots, opts);
   } finally {
     clearInterval(timer);
     if (request.named) await publish();
   }
 }
 
-/** A tag may move between its HEAD and the GET of its manifest, and the registry forget the old one: resolve once more. */
-async function retryMoved(dispatcher: LocalDispatcher, result: RunResult, opts: CallOptions): Promise<RunResult> {
-  const moved = result.images.filter(hasMoved);
-  if (moved.length === 0 || opts.signal.aborted) return result;
-  const roots: Node[] = moved.map((image) => image.root);
-  const again = await dispatcher.dispatch({ id: randomUUID(), roots }, opts);
+export const pullRoots = ({ refs, platforms }: Pick<PullRequest, 'refs' | 'platforms'>, target: string): ImageNode[] =>
+  refs.map((ref) => imageNode(ref, target, platforms.text));
+
+/** A tag may move between its HEAD and the GET of its manifest, and the registry forget the old one: such are resolved once more. */
+export async function dispatchPull(
+  dispatcher: Dispatcher,
+  roots: readonly Node[],
+  opts: DispatchOptions,
+): Promise<RunResult> {
+  const first = await dispatcher.dispatch({ id: randomUUID(), roots }, opts);
+  const moved = first.images.filter(hasMoved);
+  if (moved.length === 0 || opts.signal.aborted) return first;
+  const again = await dispatcher.dispatch({ id: randomUUID(), roots: moved.map(({ root }) => root) }, opts);
   const better = new Map(moved.map((image, i) => [image, again.images[i] ?? image]));
-  return { images: result.images.map((image) => better.get(image) ?? image) };
+  return { images: first.images.map((image) => better.get(image) ?? image) };
 }
 
 const hasMoved = ({ desc, error }: ImageResult): boolean =>

@@ -12,6 +12,8 @@ export interface Cli extends CallOptions {
   readonly stderr: NodeJS.WriteStream;
   /** Ends the process with this code unless an error says otherwise. */
   exitCode: number;
+  /** Runs until a signal stops it: that is a good end, not one with 130 or 143. */
+  isService?: boolean;
   /** -v: errors come with their causes. */
   verbose: boolean;
   /** Prints above the progress, when there is one. */
@@ -29,7 +31,7 @@ export interface CommandEntry {
   readonly name: string;
   readonly args: string;
   readonly summary: string;
-  readonly group: 'Images' | 'Content' | 'Service';
+  readonly group: 'Images' | 'Content' | 'Farm' | 'Service';
   /** Loaded only when it is asked for: loading all of them would cost more than most commands take. */
   readonly load: () => Promise<{ command: (cli: Cli, commands: readonly CommandEntry[]) => CommandUnknownOpts }>;
 }

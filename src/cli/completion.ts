@@ -3,6 +3,8 @@
 export interface CompletionCommand {
   readonly name: string;
   readonly summary: string;
+  /** What may come first after its name: `list`, `show`. */
+  readonly words: readonly string[];
   readonly flags: readonly { readonly flag: string; readonly description: string }[];
 }
 
@@ -26,14 +28,14 @@ _gantry() {
     COMPREPLY=($(compgen -W "${commands.map(({ name }) => name).join(' ')} help" -- "$current"))
     return
   fi
-  local flags
+  local flags= words=
   case \${COMP_WORDS[1]} in
-${commands.map((each) => `    ${each.name}) flags="${flagsOf(each)}" ;;`).join('\n')}
-    *) flags="" ;;
+${commands.map((each) => `    ${each.name}) flags="${flagsOf(each)}" words="${each.words.join(' ')}" ;;`).join('\n')}
   esac
+  [ "$COMP_CWORD" -eq 2 ] || words=
   case $current in
     -*) COMPREPLY=($(compgen -W "$flags --help" -- "$current")) ;;
-    *) COMPREPLY=($(compgen -f -- "$current")) ;;
+    *) COMPREPLY=($(compgen -W "$words" -- "$current")); [ -n "$words" ] || COMPREPLY=($(compgen -f -- "$current")) ;;
   esac
 }
 complete -F _gantry gantry
@@ -55,8 +57,8 @@ ${commands.map(({ name, summary }) => `    '${name}:${zshText(summary)}'`).join(
   case $words[2] in
 ${commands
   .map(
-    ({ name, flags }) =>
-      `    ${name}) _arguments ${flags.map((each) => `'${each.flag}[${zshText(each.description)}]'`).join(' ')} '*:file:_files' ;;`,
+    ({ name, flags, words }) =>
+      `    ${name}) _arguments ${flags.map((each) => `'${each.flag}[${zshText(each.description)}]'`).join(' ')} ${words.length === 0 ? '' : `'2:what:(${words.join(' ')})' `}'*:file:_files' ;;`,
   )
   .join('\n')}
   esac
@@ -71,6 +73,9 @@ const fish = (commands: readonly CompletionCommand[]): string =>
     '# fish completion for gantry',
     ...commands.map(
       ({ name, summary }) => `complete -c gantry -n __fish_use_subcommand -a ${name} -d ${fishText(summary)}`,
+    ),
+    ...commands.flatMap(({ name, words }) =>
+      words.map((word) => `complete -c gantry -n '__fish_seen_subcommand_from ${name}' -a ${word}`),
     ),
     ...commands.flatMap(({ name, flags }) =>
       flags.map(({ flag, description }) => {

@@ -25,13 +25,15 @@ export async function main(argv: readonly string[]): Promise<void> {
   };
   const signals = installSignals(abort);
   endOnClosedPipe(abort);
+  const stopped = (): number | undefined =>
+    cli.isService === true && signals.stoppedBy !== undefined ? 0 : signals.exitCode;
   try {
     await run(argv, cli);
-    process.exitCode = signals.exitCode ?? cli.exitCode;
+    process.exitCode = stopped() ?? cli.exitCode;
   } catch (err) {
-    process.exitCode = signals.exitCode ?? report(err, cli, argv[0]);
+    process.exitCode = stopped() ?? report(err, cli, argv[0]);
   } finally {
-    if (signals.stoppedBy !== undefined) cli.log(`gantry: stopped by ${signals.stoppedBy}`);
+    if (signals.stoppedBy !== undefined && cli.isService !== true) cli.log(`gantry: stopped by ${signals.stoppedBy}`);
     signals[Symbol.dispose]();
   }
 }

@@ -7,6 +7,28 @@ import type { Cli } from './cli.ts';
 export const storeOption = (): Option<'--store <dir>'> =>
   new Option('--store <dir>', 'the store (default: $GANTRY_STORE, else gantry in the XDG data directory)');
 
+export const redisOption = (): Option<'--redis <url>'> =>
+  new Option('--redis <url>', 'the Redis of the farm, redis:// or rediss:// (default: $GANTRY_REDIS)');
+
+export const redisCaOption = (): Option<'--redis-ca <file>'> =>
+  new Option('--redis-ca <file>', 'trust the certificates in this PEM file for it (default: $GANTRY_REDIS_CA)');
+
+/** `docker.io,ghcr.io` */
+export const lanesOption = () =>
+  new Option(
+    '--lanes <list>',
+    'only take tickets of these registries, with commas between them (default: all)',
+  ).argParser((text) => {
+    const lanes = text.split(',').map((lane) => lane.trim());
+    if (lanes.every((lane) => /^[\w.-]+(?::\d{1,5})?$/.test(lane))) return lanes;
+    throw new InvalidArgumentError('Say registries as references name them, such as docker.io,ghcr.io.');
+  });
+
+export function parsePort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new InvalidArgumentError('Say a port from 1 to 65535, or 0 for any that is free.');
+}
+
 export const verboseOption = (): Option<'-v, --verbose'> =>
   new Option('-v, --verbose', 'tell more: retries, and the causes of errors');
 

@@ -6,6 +6,7 @@ import { GantryError } from '../errors.ts';
 import { formatPlatform, hostPlatform, matchAll, type PlatformMatcher, parseMatcher } from '../oci/platform.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
 import { type Cli, configOf, storeOf } from './cli.ts';
+import { distinct } from './image-list.ts';
 import {
   formatOption,
   parseCount,
@@ -50,9 +51,12 @@ export function withPullOptions<Args extends unknown[], Opts extends OptionValue
   );
 }
 
-/** Pulls, shows how it goes, prints the results and sets the exit code. */
-export async function pullImages(cli: Cli, texts: readonly string[], flags: PullFlags, named: boolean): Promise<void> {
-  const refs = distinct(texts.map(parseReference));
+/** Pulls in this process what the texts name. */
+export const pullImages = (cli: Cli, texts: readonly string[], flags: PullFlags, named: boolean): Promise<void> =>
+  pullHere(cli, distinct(texts.map(parseReference)), flags, named);
+
+/** Pulls in this process, shows how it goes, prints the results and sets the exit code. */
+export async function pullHere(cli: Cli, refs: readonly Reference[], flags: PullFlags, named: boolean): Promise<void> {
   const platforms = matcherOf(flags);
   const config = configOf(cli, flags);
   const store = await storeOf(cli, flags); // told before anything is asked of a registry
@@ -70,11 +74,10 @@ export async function pullImages(cli: Cli, texts: readonly string[], flags: Pull
   endWith(cli, result);
 }
 
-function matcherOf({ platform, allPlatforms }: PullFlags): PlatformMatcher {
+/** The platforms that the flags say. @throws GantryError USAGE, INVALID */
+export function matcherOf({ platform, allPlatforms }: PullFlags): PlatformMatcher {
   if (platform !== undefined && allPlatforms === true) {
     throw new GantryError('USAGE', 'say --platform or --all-platforms, not both', { origin: 'user' });
   }
   return allPlatforms === true ? matchAll : parseMatcher(platform ?? formatPlatform(hostPlatform()));
 }
-
-const distinct = (refs: readonly Reference[]): Reference[] => [...new Map(refs.map((ref) => [ref.name, ref])).values()];

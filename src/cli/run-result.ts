@@ -37,7 +37,11 @@ function imageJson({ root, state, desc, error }: ImageResult): Record<string, un
   };
 }
 
-const errorJson = (error: GantryError): Record<string, unknown> => ({
+/** An error, or what is kept of one with a run. */
+type ErrorParts = Pick<GantryError, 'code' | 'origin' | 'message'> &
+  Partial<Pick<GantryError, 'host' | 'digest' | 'retryAfterMs'>>;
+
+export const errorJson = (error: ErrorParts): Record<string, unknown> => ({
   code: error.code,
   origin: error.origin,
   message: error.message,
@@ -46,17 +50,25 @@ const errorJson = (error: GantryError): Record<string, unknown> => ({
   ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
 });
 
-/** One line for each failure, and the exit code: that of the failure when all failed alike, 3 when some are done. */
+/**
+ * One line for each failure, and the exit code: that of the failure when all failed alike, 3 when some are done. What somebody else
+ * has cancelled counts as a failure.
+ */
 export function endWith(cli: Cli, { images }: RunResult): void {
   const failed = images.filter((image) => image.state === 'failed');
+  const cancelled = images.filter((image) => image.state === 'cancelled');
   for (const { root, error } of failed) {
     cli.stderr.write(`gantry: ${imageName(root)}: ${errorLine(error)}\n`);
     if (cli.verbose) printCauses(error, cli);
   }
-  if (failed.length === 0) return;
+  if (cancelled.length > 0 && !cli.signal.aborted) {
+    cli.stderr.write(`gantry: ${cancelled.length} of ${images.length} images were cancelled\n`);
+  }
+  if (failed.length + cancelled.length === 0) return;
   const done = images.some((image) => image.state === 'done');
-  if (images.length > 1) cli.stderr.write(`gantry: ${failed.length} of ${images.length} images failed\n`);
-  const codes = new Set(failed.map(({ error }) => exitCodeOf(error)));
+  if (images.length > 1 && failed.length > 0)
+    cli.stderr.write(`gantry: ${failed.length} of ${images.length} images failed\n`);
+  const codes = new Set([...failed, ...cancelled].map(({ error }) => exitCodeOf(error)));
   const [only = 1] = codes;
   cli.exitCode = done ? PARTIAL : codes.size === 1 ? only : 1;
 }

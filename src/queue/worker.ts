@@ -252,13 +252,13 @@ export class FarmWorker implements AsyncDisposable {
   }
 
   /** A ticket that BullMQ gave up: each worker that took it died. One that failed because of Redis comes back with the sweep. */
-  async #gaveUp(job: Job<TicketData> | undefined): Promise<void> {
-    if (job?.deferredFailure === undefined) return;
+  async #gaveUp(job: Job<TicketData> | undefined, err: Error): Promise<void> {
+    if (job?.deferredFailure === undefined) return this.#problem(err);
     const { r, n } = job.data;
-    const err = new GantryError('INTERNAL', `every worker that took this ended without a word, ${MAX_STALLED} times`);
+    const fault = new GantryError('INTERNAL', `every worker that took this ended without a word, ${MAX_STALLED} times`);
     const hold = { node: n, lease: '', owner: '', fence: '0' };
-    const error = JSON.stringify(errorRecord(err));
-    await this.#graph(r).fail(hold, { memory: memoryOf(err), error, resolved: '' });
+    const error = JSON.stringify(errorRecord(fault));
+    await this.#graph(r).fail(hold, { memory: memoryOf(fault), error, resolved: '' });
     await job.remove();
   }
 
@@ -332,7 +332,7 @@ export class FarmWorker implements AsyncDisposable {
     worker.on('lockRenewalFailed', (ids) => {
       for (const id of ids) this.#active.get(id)?.stop('lost');
     });
-    worker.on('failed', (job) => this.#inBackground(this.#gaveUp(job)));
+    worker.on('failed', (job, err) => this.#inBackground(this.#gaveUp(job, err)));
     return worker;
   }
 

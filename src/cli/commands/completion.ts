@@ -17,11 +17,18 @@ Examples:
     .action(async (shell) => {
       const known: CompletionCommand[] = [];
       for (const entry of commands) {
-        const { options } = (await entry.load()).command(cli, commands);
-        const flags = options.flatMap(({ short, long, description }) =>
-          [long, short].flatMap((flag) => (flag ? [{ flag, description }] : [])),
+        const made = (await entry.load()).command(cli, commands);
+        const flags = [made, ...made.commands].flatMap(({ options }) =>
+          options.flatMap(({ short, long, description }) =>
+            [long, short].flatMap((flag) => (flag ? [{ flag, description }] : [])),
+          ),
         );
-        known.push({ name: entry.name, summary: entry.summary, flags });
+        known.push({
+          name: entry.name,
+          summary: entry.summary,
+          words: made.commands.map((each) => each.name()),
+          flags: [...new Map(flags.map((each) => [each.flag, each])).values()],
+        });
       }
       await write(cli, completionScript(shell, known));
     });

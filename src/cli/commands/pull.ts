@@ -1,18 +1,29 @@
 import { Command } from '@commander-js/extra-typings';
 import type { Cli } from '../cli.ts';
-import { pullImages, withPullOptions } from '../pulling.ts';
+import { farmOfPull, pullOnFarm, withFarmPullOptions } from '../farm-pull.ts';
+import { imagesFrom } from '../image-list.ts';
+import { pullHere, withPullOptions } from '../pulling.ts';
 
 export const command = (cli: Cli) =>
-  withPullOptions(new Command('pull'))
-    .argument('<ref...>', 'images, such as docker.io/library/redis:7')
+  withFarmPullOptions(withPullOptions(new Command('pull')))
+    .argument('[ref...]', 'images, such as docker.io/library/redis:7')
+    .option('-f, --file <file>', 'also the images that this file lists, one a line, # for comments; - for stdin')
     .addHelpText(
       'after',
       `
 What is in the store already is not fetched again, and what was interrupted goes on where it stopped.
 
+With --redis the workers of a farm pull into their store. Ctrl-C then cancels the run; --detach leaves it alone.
+
 Examples:
   gantry pull docker.io/library/redis:latest
   gantry pull --platform linux/arm64,linux/amd64 ghcr.io/org/app:1 quay.io/org/db:2
-  gantry pull -q --format jsonl localhost:5000/app:1 | jq -r .digest`,
+  gantry pull -q --format jsonl localhost:5000/app:1 | jq -r .digest
+  gantry pull --redis redis://queue:6379 -f images.txt
+  run=$(gantry pull --redis redis://queue:6379 -f images.txt --detach) && gantry runs watch $run`,
     )
-    .action((refs, flags) => pullImages(cli, refs, flags, true));
+    .action(async (texts, flags, self) => {
+      const farm = farmOfPull(flags, self);
+      const refs = await imagesFrom(cli, texts, flags.file);
+      await (farm === undefined ? pullHere(cli, refs, flags, true) : pullOnFarm(cli, refs, flags, farm));
+    });

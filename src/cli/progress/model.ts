@@ -98,9 +98,15 @@ export class ProgressModel {
         row.offset = row.total;
         if (row.state !== 'done') row.state = 'exists';
         return;
-      case 'fetched':
+      case 'fetched': {
+        // Of a transfer on a farm not every report comes here.
+        const unheard = row.total - row.offset;
+        this.#transferred += Math.min(unheard, event.bytes);
+        this.#here += unheard;
+        row.offset = row.total;
         row.state = 'done';
         return;
+      }
       case 'waiting':
         row.state = 'busy';
         return;

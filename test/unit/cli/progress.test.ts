@@ -72,6 +72,15 @@ test('bytes that an earlier attempt has left are here, but not transferred', () 
   assert.deepEqual([model.here, model.transferred, model.known], [100, 60, 100]);
 });
 
+test('what a transfer on a farm has not reported counts when it has ended', () => {
+  const model = new ProgressModel(1);
+  const [fresh, resumed] = [layer('fresh', 100), layer('resumed', 100)];
+  model.apply(said(fresh, { kind: 'progress', offset: 0 }));
+  model.apply(said(fresh, { kind: 'fetched', bytes: 100 }));
+  model.apply(said(resumed, { kind: 'fetched', bytes: 60 }));
+  assert.deepEqual([model.here, model.transferred, model.known], [200, 160, 200]);
+});
+
 test('content of several images is one row and counts once', () => {
   const model = new ProgressModel(2);
   for (const source of ['a.example/app', 'b.example/app']) {
