@@ -49,7 +49,7 @@ async function measureQueue(wanted: QueueCase, workspace: string): Promise<Queue
   await walk(redis, WARM_UP);
 
   const before = await countersOf(server.redis, worker);
-  const memory = sampleMemory(server.redis, before.memory);
+  using memory = sampleMemory(server.redis, before.memory);
   const started = performance.now();
   const failed = await walk(redis, wanted);
   const wallMs = performance.now() - started;
@@ -95,7 +95,7 @@ async function countersOf(redis: Redis, worker: Service) {
 }
 
 /** `used_memory_peak` cannot be set back in Redis 7.0, so the memory is sampled: in bytes over `baseline`. */
-function sampleMemory(redis: Redis, baseline: number): { stop(): Promise<number> } {
+function sampleMemory(redis: Redis, baseline: number): Disposable & { stop(): Promise<number> } {
   let peak = 0;
   let last = Promise.resolve();
   const timer = setInterval(() => {
@@ -109,7 +109,7 @@ function sampleMemory(redis: Redis, baseline: number): { stop(): Promise<number>
     await last;
     return peak;
   };
-  return { stop };
+  return { stop, [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** Figures of one case; `a descriptor` is a place in the graph, see descriptorsOf. */

@@ -52,9 +52,7 @@ export async function startRedis(dir: string): Promise<RedisServer> {
   for (const deadline = performance.now() + READY_WITHIN_MS; ; await sleep(20)) {
     if (failure !== undefined) throw new Error(`redis-server: ${failure}`);
     try {
-      const redis = await openRedis({ url, connectTimeoutMs: 1_000 }, 'command', {
-        signal: AbortSignal.timeout(2_000),
-      });
+      const redis = await openRedis({ url }, 'command', { signal: AbortSignal.timeout(READY_WITHIN_MS) });
       const stop = async (): Promise<void> => {
         redis.disconnect();
         await end(child);

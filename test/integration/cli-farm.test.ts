@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { readConfig } from '../../src/app/config.ts';
 import { withFarm } from '../../src/app/farm.ts';
 import { openTeller } from '../../src/cli/farm-teller.ts';
@@ -227,42 +227,43 @@ test('what does not go together is told before anything is asked', async () => {
   }
 });
 
-test('Ctrl-C cancels the run: its transfers stop, and the producer says so', async (t) => {
+test('Ctrl-C cancels the run: its transfers stop, and the producer says so', async () => {
   await using it = await scene();
   const { ref, open } = holding(it.registry);
   await using pulling = await it.spawn('pull', ref, '--redis');
   const run = await runOf(pulling);
   await it.farm.writerWith(1);
   pulling.process.kill('SIGINT');
-  await it.registry.waitFor({ object: layer.digest, method: 'GET' }, { state: 'ended', timeoutMs: 5_000 });
+  const { outcome } = await it.registry.waitFor({ object: layer.digest, method: 'GET' }, { state: 'ended' });
+  assert.equal(outcome, 'gone');
   const { code, stdout, stderr } = await pulling.process.done;
   assert.deepEqual([code, stdout], [130, '']);
   assert.match(stderr, new RegExp(`^gantry: run ${run} cancelled `, 'm'));
   assert.equal((await it.farm.client.run(run)).state, 'cancelled');
-  t.diagnostic('and by whoever else asks for it');
-  await cancelsFast(it, ref, t);
   open();
 });
 
-/** Another producer of the run that is cancelled by somebody else. */
-async function cancelsFast(it: Scene, ref: string, t: TestContext): Promise<void> {
-  it.registry.log.clear();
+test('somebody else cancels the run: its transfers stop within a second, and its producer ends', async (t) => {
+  await using it = await scene();
+  const { ref, open } = holding(it.registry);
   await using pulling = await it.spawn('pull', ref, '--redis');
   const run = await runOf(pulling);
-  await it.registry.waitFor({ object: layer?.digest ?? '', method: 'GET' });
   await it.farm.writerWith(1);
   const startedAt = performance.now();
   assert.equal(await it.farm.client.cancel(run), true);
-  const toldAt = performance.now();
-  const wanted = { object: layer?.digest ?? '', method: 'GET' };
-  const { outcome, endedAt = 0 } = await it.registry.waitFor(wanted, { state: 'ended' });
-  t.diagnostic(`cancelled in ${toldAt - startedAt} ms, transfer aborted after ${endedAt - startedAt} ms`);
+  const toldMs = performance.now() - startedAt;
+  const { outcome, endedAt = 0 } = await it.registry.waitFor(
+    { object: layer.digest, method: 'GET' },
+    { state: 'ended' },
+  );
+  t.diagnostic(`cancelled after ${toldMs} ms, the transfer stopped after ${endedAt - startedAt} ms`);
   assert.equal(outcome, 'gone');
-  assert.ok(endedAt - startedAt < 1_000 && toldAt - startedAt < 1_000);
+  assert.ok(endedAt - startedAt < 1_000, 'promised to those who cancel');
   const { code, stderr } = await pulling.process.done;
   assert.equal(code, 130);
   assert.match(stderr, /^gantry: 1 of 1 images were cancelled$/m);
-}
+  open();
+});
 
 test('watching: as the pull itself, and Ctrl-C leaves the run alone', async () => {
   await using it = await scene();

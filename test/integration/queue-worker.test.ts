@@ -32,6 +32,7 @@ describe('tickets that are not for this worker', { timeout: 60_000 }, () => {
     await farm.worker({ handler: world.handler });
     await until(async () => (await countsOf(farm))['delayed'] === 3);
     assert.deepEqual(await farm.run([world.root('A')]), ['done']);
+    await until(async () => (await countsOf(farm))['active'] === 0);
     assert.deepEqual(await countsOf(farm), { wait: 0, active: 0, delayed: 3 });
     assert.deepEqual(
       farm.problems.map(({ code, message }) => `${code} ${message}`),
@@ -96,10 +97,12 @@ describe('trying again', { timeout: 60_000 }, () => {
     const others = names(10, 'O');
     const world = new World(Object.fromEntries([...images, ...others].map((name) => [name, [`${name}-x`]])));
     const [blocked, othersDone] = [new Flag(), new Flag()];
-    let answers = 0;
     let early = 0;
+    let answers = 0;
+    const at: number[] = [];
     world.onVisit('I0-x', async () => {
       answers += 1;
+      at.push(performance.now());
       if (answers > 3) return LEAF;
       blocked.set();
       throw new GantryError('RATE_LIMITED', 'too many requests', { origin: 'source', retryAfterMs: 400 });
@@ -125,6 +128,10 @@ describe('trying again', { timeout: 60_000 }, () => {
     await othersDone.happened;
     assert.deepEqual(await done, all('done', 40));
     assert.equal(answers, 4);
+    assert.ok(
+      at.every((ms, i) => i === 0 || ms - (at[i - 1] ?? 0) >= 350),
+      'each time it was left alone for as long as it wanted',
+    );
     assert.ok(early <= 3, `${early} began while the lane was blocked: those that were in hand at most`);
     assert.equal(lane?.name, 'other.example');
   });
@@ -231,6 +238,7 @@ describe('work that nobody wants', { timeout: 60_000 }, () => {
     await bothRun.happened;
     await until(() => slow === 0, 5_000);
     assert.deepEqual(await done, ['failed DENIED']);
+    await until(async () => (await countsOf(farm))['active'] === 0);
     assert.deepEqual(await countsOf(farm), { wait: 0, active: 0, delayed: 0 });
   });
 

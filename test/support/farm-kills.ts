@@ -158,7 +158,8 @@ export async function goesOnAfterKill(layer: LayerSpec, bytesPerSecond: number):
   await farm.endWorker(await farm.writerWith(size / 4));
   const kept = await partialBytes(farm);
   const resumed = await registry.waitFor({ object: digest, ranged: true }, { timeoutMs: TIMES.lockMs + 10_000 });
-  assert.deepEqual([kept >= size / 4, resumed.range], [true, `bytes=${kept}-`]);
+  assert.ok(kept > size / 8, `${kept} bytes were kept`); // what was told had come, and not all of it was on the disk
+  assert.equal(resumed.range, `bytes=${kept}-`);
   await farm.done(run, refs);
   assert.equal(registry.count({ object: digest, method: 'GET' }), 2);
   await farm.assertHolds(contentOf(large));

@@ -60,6 +60,9 @@ export async function startNode(options: NodeOptions): Promise<AsyncDisposable> 
 
 if (import.meta.main) {
   const options: NodeOptions = JSON.parse(process.argv[2] ?? '');
+  const parent = process.ppid;
+  const isOrphan = (): boolean => process.ppid !== parent; // a test that is killed ends nobody
+  setInterval(() => isOrphan() && process.exit(1), 1_000).unref();
   await using _node = await startNode(options);
   process.stdout.write('ready\n');
   await once(process, 'SIGTERM');
