@@ -1,13 +1,11 @@
 /** Hands the images of a stored request to the workers, so many at a time. Any worker may do it, and one at a time does. */
 import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
+import { unpackRoots } from './payload.ts';
 import { keyOf, readRecord } from './record.ts';
 import { count } from './script.ts';
 import { hold, letGo } from './scripts/lease.ts';
 import { feed } from './scripts/run.ts';
-
-/** An image in a request: its place, and its record. */
-export type Root = readonly [index: number, record: string];
 
 /** A feeder that has not moved for so long is dead. */
 const DUTY_MS = 10_000;
@@ -52,8 +50,7 @@ export class Feeder {
     if (state !== 'running' || fed === '1' || at === null || at === undefined) return false;
     const chunk = await this.#redis.lindex(`${key}:q`, Number(at));
     if (chunk === null) return false;
-    const roots: Root[] = JSON.parse(chunk);
-    const args = roots.flatMap(([index, record]) => [index, keyOf(readRecord(record).node), record]);
+    const args = unpackRoots(chunk).flatMap(([index, record]) => [index, keyOf(readRecord(record).node), record]);
     return count(await feed.run(this.#redis, key, [at, ...args])) === 1;
   }
 }

@@ -20,6 +20,9 @@ export interface Recorded {
   readonly depth: number;
 }
 
+/** An image in a request: its place, and its record. */
+export type Root = readonly [index: number, record: string];
+
 /** Short, since there is one for every node that a run ever knew. */
 export const keyOf = (node: Node): string => hash('sha256', nodeKey(node), 'base64url').slice(0, KEY_LENGTH);
 

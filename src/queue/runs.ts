@@ -7,9 +7,9 @@ import { GantryError } from '../errors.ts';
 import type { ErrorRecord, RunState, RunStatus } from '../flow/farm-status.ts';
 import type { Node } from '../flow/handler.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import type { Root } from './feeder.ts';
 import type { Keys } from './keys.ts';
-import { readRecord, recordOf } from './record.ts';
+import { packRoots, unpackRoots } from './payload.ts';
+import { readRecord, recordOf, type Root } from './record.ts';
 import { count, text } from './script.ts';
 import { cancel, submit } from './scripts/run.ts';
 
@@ -70,7 +70,7 @@ export class Runs {
     const { labels = {}, isNew = false, maxOpen = MAX_OPEN, keepMs = KEEP_MS, watched = false } = options;
     const records = roots.map((node, index): Root => [index, recordOf(node, 0)]);
     const chunks: string[] = [];
-    for (let i = 0; i < records.length; i += CHUNK) chunks.push(JSON.stringify(records.slice(i, i + CHUNK)));
+    for (let i = 0; i < records.length; i += CHUNK) chunks.push(packRoots(records.slice(i, i + CHUNK)));
     const what = hash('sha256', JSON.stringify([labels, ...chunks]), 'base64url').slice(0, 24);
     const same = isNew ? '' : `${this.#keys.tag}:req:${what}`;
     const id = `r${randomBytes(5).toString('hex')}`;
@@ -116,10 +116,7 @@ export class Runs {
   /** The request, in its order. */
   async roots(run: string): Promise<Node[]> {
     const chunks = await this.#redis.lrange(`${this.#keys.run(run)}:q`, 0, -1);
-    return chunks.flatMap((chunk) => {
-      const roots: Root[] = JSON.parse(chunk);
-      return roots.map(([, record]) => readRecord(record).node);
-    });
+    return chunks.flatMap((chunk) => unpackRoots(chunk).map(([, record]) => readRecord(record).node));
   }
 
   /** All results so far. */

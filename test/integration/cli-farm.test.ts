@@ -232,7 +232,7 @@ test('Ctrl-C cancels the run: its transfers stop, and the producer says so', asy
   const { ref, open } = holding(it.registry);
   await using pulling = await it.spawn('pull', ref, '--redis');
   const run = await runOf(pulling);
-  await it.farm.writerWith(1);
+  await it.farm.writerWith(1_000_000);
   pulling.process.kill('SIGINT');
   const { outcome } = await it.registry.waitFor({ object: layer.digest, method: 'GET' }, { state: 'ended' });
   assert.equal(outcome, 'gone');
@@ -248,7 +248,7 @@ test('somebody else cancels the run: its transfers stop within a second, and its
   const { ref, open } = holding(it.registry);
   await using pulling = await it.spawn('pull', ref, '--redis');
   const run = await runOf(pulling);
-  await it.farm.writerWith(1);
+  await it.farm.writerWith(1_000_000);
   const startedAt = performance.now();
   assert.equal(await it.farm.client.cancel(run), true);
   const toldMs = performance.now() - startedAt;
@@ -435,7 +435,7 @@ test('Redis comes back: the pull goes on and has said so once', async () => {
   const { ref, open } = holding(it.registry);
   await using pulling = await it.spawn('pull', '-q', ref, '--redis');
   const run = await firstRun(it.farm);
-  await it.farm.writerWith(1);
+  await it.farm.writerWith(1_000_000);
   await it.farm.redis.kill();
   await pulling.process.waitForOutput(/^gantry: waiting: redis at 127\.0\.0\.1:\d+ does not answer\n/);
   await it.farm.redis.start();
