@@ -19,7 +19,7 @@ export interface RunStatus {
     readonly failed: number;
     readonly cancelled: number;
   };
-  /** Everything below the images, as far as it is known. */
+  /** Images and everything below them, as far as it is known. */
   readonly nodes: { readonly known: number; readonly done: number; readonly failed: number; readonly skipped: number };
   /** Bytes transferred for this run. */
   readonly bytes: number;
