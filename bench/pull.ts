@@ -44,6 +44,8 @@ interface Entry {
   readonly contender: Contender;
   readonly task: PullTask;
   readonly runs: Measured[];
+  /** The run in which memory was looked at. */
+  memory: Measured | undefined;
   verdict: Verdict;
 }
 
@@ -52,13 +54,13 @@ const settleDisk = (): void => void spawnSync('sync');
 
 const nothingBroken = (note: string): Verdict => ({ complete: true, note });
 
-async function runOnce(entry: Entry, deep: boolean): Promise<Measured> {
+async function runOnce(entry: Entry, what: 'time' | 'memory'): Promise<Measured> {
   const { contender, task } = entry;
   await mkdir(task.scratch, { recursive: true });
   const command = await contender.prepare(task);
   settleDisk();
-  const measured = await measure(command, join(task.scratch, `${contender.name}.log`));
-  const found = contender.kind === 'floor' ? await verifyFiles(task) : await verifyLayout(task, deep);
+  const measured = await measure(command, join(task.scratch, `${contender.name}.log`), what);
+  const found = contender.kind === 'floor' ? await verifyFiles(task) : await verifyLayout(task, what === 'memory');
   const note = [measured.failure, found.note].filter(Boolean).join('; ');
   const complete = found.complete && measured.failure === undefined;
   entry.verdict =
@@ -68,11 +70,12 @@ async function runOnce(entry: Entry, deep: boolean): Promise<Measured> {
 
 const drop = (entry: Entry): Promise<void> => rm(entry.task.target, { recursive: true, force: true });
 
-/** A run that does not count: fills caches and, for `again`, the layout. Every byte of the result is checked. */
+/** A run whose time does not count: fills caches and, for `again`, the layout. Its memory does, and every byte of its result is checked. */
 async function warmUp(entry: Entry, mode: PullOptions['mode'], say: Say): Promise<Measured> {
   await drop(entry);
-  const first = await runOnce(entry, true);
-  const measured = mode === 'again' && entry.verdict.complete ? await runOnce(entry, false) : first;
+  const first = await runOnce(entry, 'memory');
+  const measured = mode === 'again' && entry.verdict.complete ? await runOnce(entry, 'memory') : first;
+  entry.memory = measured;
   if (mode === 'fresh') await drop(entry);
   const { contender, verdict } = entry;
   const end = verdict.complete ? verdict.note : `INCOMPLETE: ${verdict.note}`;
@@ -110,20 +113,21 @@ function entriesOf(options: PullOptions): Entry[] {
       contender,
       task: { host, images, blobs, target: join(workspace, `layout-${i}`), scratch: join(workspace, 'scratch') },
       runs: [],
+      memory: undefined,
       verdict: nothingBroken(''),
     }));
 }
 
 function rowsOf(entries: readonly Entry[]): Row[] {
-  const rows = entries.map(({ contender, runs, verdict }) => ({
+  const rows = entries.map(({ contender, runs, memory, verdict }) => ({
     name: contender.name,
     variant: contender.variant,
     kind: contender.kind,
     ...verdict,
     wallMs: median(runs.map((r) => r.wallMs)),
     cpuMs: median(runs.map((r) => r.cpuMs)),
-    processKiB: median(runs.map((r) => r.processKiB)),
-    treeKiB: median(runs.map((r) => r.treeKiB)),
+    processKiB: memory?.processKiB ?? 0,
+    treeKiB: memory?.treeKiB ?? 0,
     runs,
   }));
   const best = Math.min(...rows.filter((r) => r.kind === 'peer' && r.complete).map((r) => r.wallMs));
@@ -138,7 +142,7 @@ export async function comparePulls(options: PullOptions): Promise<Row[]> {
     const first = round % entries.length; // nobody is always the first
     for (const entry of [...entries.slice(first), ...entries.slice(0, first)]) {
       if (options.mode === 'fresh') await drop(entry);
-      entry.runs.push(await runOnce(entry, false));
+      entry.runs.push(await runOnce(entry, 'time'));
       if (options.mode === 'fresh') await drop(entry);
       told.push(`${entry.contender.name} ${seconds(entry.runs.at(-1)?.wallMs ?? 0)} s`);
     }
