@@ -22,7 +22,8 @@ import type { Format } from './output.ts';
 import { openProgress, type ProgressMode } from './progress/progress.ts';
 import { endWith, printResults } from './run-result.ts';
 
-const DEFAULT_CONCURRENCY = 16;
+/** More than a registry is asked for at a time: a node that is being written to the disk keeps no connection. */
+const DEFAULT_CONCURRENCY = 32;
 
 export interface PullFlags extends RegistryFlags {
   readonly platform?: string | undefined;

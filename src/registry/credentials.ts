@@ -2,7 +2,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import type { CallOptions } from '../call.ts';
-import { findHelper, helperGet } from './credential-helper.ts';
 import {
   covers,
   parseDockerConfig,
@@ -172,6 +171,7 @@ export class CredentialLookup {
    * not keep anybody from public images, so it is a warning and not an error.
    */
   async #askStore(helper: string, file: string, registry: string, opts: CallOptions): Promise<Credentials | undefined> {
+    const { findHelper } = await helpers();
     if ((await findHelper(helper, this.#sources.env)) !== undefined) return this.#ask(helper, registry, opts);
     if (!this.#warned.has(helper)) {
       this.#warned.add(helper);
@@ -182,6 +182,7 @@ export class CredentialLookup {
 
   async #ask(helper: string, registry: string, opts: CallOptions): Promise<Credentials | undefined> {
     const { env, helperTimeoutMs: timeoutMs } = this.#sources;
+    const { helperGet } = await helpers();
     for (const server of serversOf(registry)) {
       const found = await this.#helperCalls.get(
         `${helper} ${server}`,
@@ -232,3 +233,6 @@ export function identityOf(credentials: Credentials): string {
   const text = JSON.stringify([credentials.kind, username, secret.reveal()]);
   return createHmac('sha256', identityKey).update(text).digest('base64url');
 }
+
+/** Starting programs takes time to load, and most configurations name none. */
+const helpers = () => import('./credential-helper.ts');

@@ -1,12 +1,9 @@
 /** Reads containerd's hosts.toml (containerd, docs/hosts.md) and checks all of it; touches no file that it names. */
 import { parse, TomlError } from 'smol-toml';
 import { GantryError } from '../errors.ts';
+import { ALL_CAPABILITIES, type Capability } from './capability.ts';
 import { Secret } from './secret.ts';
 import { positionOf } from './toml-position.ts';
-
-export type Capability = 'pull' | 'resolve' | 'push';
-
-export const ALL_CAPABILITIES: ReadonlySet<Capability> = new Set(['pull', 'resolve', 'push']);
 
 /** A header that requests to a host carry. The value may be a token. */
 export interface HostHeader {

@@ -5,12 +5,14 @@ import { BlockList, isIPv4 } from 'node:net';
 import { join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { GantryError } from '../errors.ts';
-import { ALL_CAPABILITIES, parseHostsToml, type Capability, type HostHeader, type HostTable } from './hosts-toml.ts';
+import { ALL_CAPABILITIES, type Capability } from './capability.ts';
+import type { HostHeader, HostTable } from './hosts-toml.ts';
 import { canonicalHost, registryName } from './registry-name.ts';
 import { Secret } from './secret.ts';
 import { decodeText, ioError, isMissing, readSmallFile } from './small-file.ts';
 
-export type { Capability, HostHeader } from './hosts-toml.ts';
+export type { Capability } from './capability.ts';
+export type { HostHeader } from './hosts-toml.ts';
 
 /** For every host, or for some named `host[:port]`. */
 export type HostSelection = boolean | ReadonlySet<string>;
@@ -64,6 +66,7 @@ export async function readHosts(registry: string, config: HostsConfig): Promise<
   // containerd treats an empty file as none.
   if (toml === undefined || toml.length === 0) return [registryItself(name, config, await dockerCerts(dir))];
   const file = join(dir, 'hosts.toml');
+  const { parseHostsToml } = await import('./hosts-toml.ts'); // few have one, and its parser takes time to load
   const { hosts, server } = parseHostsToml(decodeText(toml, file), file);
   return Promise.all([...hosts, server].map((table) => fromTable(name, table, dir, config)));
 }
