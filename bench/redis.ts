@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, open, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { openRedis } from '../src/queue/connection.ts';
 import { own } from './own.ts';
+import { freePort } from './port.ts';
 import { end } from './service.ts';
 
 const READY_WITHIN_MS = 10_000;
@@ -16,16 +15,6 @@ export interface RedisServer extends AsyncDisposable {
   /** `redis://127.0.0.1:port` */
   readonly url: string;
   readonly redis: Redis;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }
 
 const settings = (dir: string, port: number): Readonly<Record<string, string>> => ({

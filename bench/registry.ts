@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, open, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { killGroup, own } from './own.ts';
+import { freePort } from './port.ts';
 
 const READY_WITHIN_MS = 15_000;
 
@@ -12,16 +11,6 @@ const READY_WITHIN_MS = 15_000;
 export interface Registry extends AsyncDisposable {
   /** `127.0.0.1:port` */
   readonly host: string;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }
 
 const config = (storage: string, host: string): string => `version: 0.1

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { DelayedError, type Job, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { GantryError } from '../errors.ts';
+import { asGantryError, GantryError, isCode } from '../errors.ts';
 import type { WorkerObserver } from '../flow/farm-observer.ts';
 import type { WorkerStatus } from '../flow/farm-status.ts';
 import type { Handler } from '../flow/handler.ts';
@@ -75,6 +75,8 @@ export interface FarmWorkerOptions {
 const MAX_STALLED = 20;
 /** BullMQ's global block of a lane works on all workers only where some limiter exists. */
 const LIMITER = { max: 1e9, duration: 1_000 };
+/** What breaks in our own code so often breaks always. */
+const MAX_DEFECTS = 4;
 /** Redis did not take what a ticket had to write. */
 const REDIS_TROUBLE_MS = 1_000;
 const UNKNOWN_VERSION_MS = 5_000;
@@ -181,10 +183,7 @@ export class FarmWorker implements AsyncDisposable {
     const leave = await this.#slots.take(new AbortController().signal);
     try {
       if (this.#stopping) return await this.#putBack(job, token);
-      const outcome = await this.#handle(lane, job).catch((err: unknown): Outcome => {
-        this.#problem(err);
-        return { state: 'retried', afterMs: REDIS_TROUBLE_MS };
-      });
+      const outcome = await this.#handle(lane, job).catch((err: unknown) => this.#troubled(job, err));
       // When Redis does not take this either, the ticket stays ours until its lock runs out, and is found again by the others.
       await this.#settleJob(lane, job, token, outcome);
     } finally {
@@ -254,12 +253,25 @@ export class FarmWorker implements AsyncDisposable {
   /** A ticket that BullMQ gave up: each worker that took it died. One that failed because of Redis comes back with the sweep. */
   async #gaveUp(job: Job<TicketData> | undefined, err: Error): Promise<void> {
     if (job?.deferredFailure === undefined) return this.#problem(err);
-    const { r, n } = job.data;
-    const fault = new GantryError('INTERNAL', `every worker that took this ended without a word, ${MAX_STALLED} times`);
+    await this.#failNode(
+      job,
+      new GantryError('INTERNAL', `every worker that took this ended without a word, ${MAX_STALLED} times`),
+    );
+    await job.remove();
+  }
+
+  /** What broke outside the handler: Redis, which comes back, or a defect, which would go round for ever. */
+  async #troubled(job: Job<TicketData>, err: unknown): Promise<Outcome> {
+    this.#problem(err);
+    if (!isDefect(err) || job.attemptsStarted < MAX_DEFECTS) return { state: 'retried', afterMs: REDIS_TROUBLE_MS };
+    await this.#failNode(job, asGantryError(err));
+    return { state: 'failed' };
+  }
+
+  async #failNode({ data: { r, n } }: Job<TicketData>, fault: GantryError): Promise<void> {
     const hold = { node: n, lease: '', owner: '', fence: '0' };
     const error = JSON.stringify(errorRecord(fault));
     await this.#graph(r).fail(hold, { memory: memoryOf(fault), error, resolved: '' });
-    await job.remove();
   }
 
   #heard({ k, r }: ControlMessage): void {
@@ -409,3 +421,7 @@ function transferOf({ transfer }: TicketRun): WorkerStatus['active'][number][] {
   const bytesPerSecond = Math.round((offset - startOffset) / seconds);
   return [{ ref: refKey(node.desc), run, lane, offset, total: node.desc.size, bytesPerSecond, startedAt }];
 }
+
+/** Redis speaks by errors of its client; these are thrown by code of ours. */
+const isDefect = (err: unknown): boolean =>
+  isCode(err, 'INTERNAL') || err instanceof TypeError || err instanceof SyntaxError || err instanceof RangeError;

@@ -22,6 +22,26 @@ const all = (state: string, count: number): string[] => Array.from({ length: cou
 const countsOf = async (farm: HandFarm, lane = LANE): Promise<Record<string, number>> =>
   farm.tickets.queue(lane).getJobCounts('wait', 'active', 'delayed');
 
+describe('a node that no worker can read', { timeout: 60_000 }, () => {
+  it('fails its image, and does not go round for ever', async () => {
+    await using farm = await HandFarm.open(server);
+    const world = new World({ A: ['x'], B: ['y'] });
+    const record = 'AAAAAAAA1["b","registry.example/app","store","","no digest",{}]';
+    let isBroken = false;
+    const onStep = async (step: string): Promise<void> => {
+      if (step !== 'added' || isBroken) return;
+      isBroken = true;
+      const [run] = await farm.runs.list();
+      await farm.redis.hset(`${farm.keys.run(run?.id ?? '')}:n`, '2', record);
+    };
+    // One at a time: the child is not taken before its parent's ticket is put down.
+    await farm.worker({ handler: world.handler, onStep, concurrency: 1 });
+    assert.deepEqual(await farm.run([world.root('A')]), ['failed INTERNAL']);
+    assert.match(farm.problems.map(({ message }) => message).join(), /of a form that this version does not know/);
+    assert.deepEqual(await farm.run([world.root('B')]), ['done']);
+  });
+});
+
 describe('tickets that are not for this worker', { timeout: 60_000 }, () => {
   it('of an unknown version are left, and told once', async () => {
     await using farm = await HandFarm.open(server);
