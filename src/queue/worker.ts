@@ -1,6 +1,6 @@
 /** A worker: takes tickets of all lanes, keeps their leases, and gives everything back when it is told to stop. */
 import { hostname } from 'node:os';
-import { DelayedError, type Job, WaitingError, Worker } from 'bullmq';
+import { type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { asGantryError, GantryError, isCode } from '../errors.ts';
 import type { WorkerObserver } from '../flow/farm-observer.ts';
@@ -14,8 +14,10 @@ import { errorRecord, memoryOf } from './error-record.ts';
 import { EventSender } from './events.ts';
 import { Feeder } from './feeder.ts';
 import { RunGraph } from './graph.ts';
+import { applyOutcome, delay, type HeldJob, putBack } from './job-outcome.ts';
 import { Keys } from './keys.ts';
 import { Lanes } from './lanes.ts';
+import { Problems } from './problems.ts';
 import { Reconciler } from './reconciler.ts';
 import { count } from './script.ts';
 import { renew } from './scripts/lease.ts';
@@ -100,7 +102,7 @@ export class FarmWorker implements AsyncDisposable {
   readonly #senders = new Map<string, EventSender>();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #startedAt = Date.now();
-  readonly #told = new Set<string>();
+  readonly #problems: Problems;
   #control: Control | undefined;
   #stopping = false;
   #closing: Promise<void> | undefined;
@@ -116,6 +118,7 @@ export class FarmWorker implements AsyncDisposable {
     this.#feeder = new Feeder(this.#redis, this.#keys, this.id);
     this.#reconciler = new Reconciler(this.#redis, this.#keys, this.#tickets, this.id);
     this.#slots = new Slots(options.concurrency);
+    this.#problems = new Problems((problem) => options.onProblem?.(problem));
     const { target } = options;
     this.#parts = {
       handler: options.handler,
@@ -177,15 +180,16 @@ export class FarmWorker implements AsyncDisposable {
     await this.#tickets[Symbol.asyncDispose]();
   }
 
-  async #process(lane: string, job: Job<TicketData>, token: string): Promise<void> {
-    if (this.#stopping) return this.#putBack(job, token); // a worker that closes may be handed one more
-    if (job.data.v !== TICKET_VERSION) return this.#leaveToOthers(job, token);
+  async #process(held: HeldJob): Promise<void> {
+    const { job, lane } = held;
+    if (this.#stopping) return putBack(held); // a worker that closes may be handed one more
+    if (job.data.v !== TICKET_VERSION) return this.#leaveToOthers(held, job.data.v);
     const leave = await this.#slots.take(new AbortController().signal);
     try {
-      if (this.#stopping) return await this.#putBack(job, token);
+      if (this.#stopping) return await putBack(held);
       const outcome = await this.#handle(lane, job).catch((err: unknown) => this.#troubled(job, err));
       // When Redis does not take this either, the ticket stays ours until its lock runs out, and is found again by the others.
-      await this.#settleJob(lane, job, token, outcome);
+      await applyOutcome(held, outcome, this.#lanes);
     } finally {
       leave();
     }
@@ -206,48 +210,21 @@ export class FarmWorker implements AsyncDisposable {
       outcome = await run.handle();
       return outcome;
     } finally {
-      this.#active.delete(id);
+      // After a pause of Redis the same ticket may be in our hand twice.
+      if (this.#active.get(id) === run) this.#active.delete(id);
       const state = outcome.state === 'returned' ? 'dropped' : outcome.state;
       observer?.ended(lane, ticket.phase, state, (performance.now() - startedAt) / 1000);
     }
   }
 
-  async #settleJob(lane: string, job: Job<TicketData>, token: string, outcome: Outcome): Promise<void> {
-    switch (outcome.state) {
-      case 'done':
-      case 'failed':
-      case 'dropped':
-        return;
-      case 'returned':
-        return this.#putBack(job, token);
-      case 'parked':
-      case 'retried':
-        await job.moveToDelayed(Date.now() + outcome.afterMs, token);
-        throw new DelayedError();
-      case 'blocked':
-        await this.#lanes.block(lane, outcome.afterMs, outcome.why);
-        throw Worker.RateLimitError();
-    }
-  }
-
-  async #putBack(job: Job<TicketData>, token: string): Promise<void> {
-    await job.moveToWait(token);
-    throw new WaitingError();
-  }
-
-  async #leaveToOthers(job: Job<TicketData>, token: string): Promise<void> {
-    this.#tellOnce(
-      `version ${job.data.v}`,
-      new GantryError(
-        'UNSUPPORTED',
-        `there are tickets of version ${job.data.v}, this worker knows ${TICKET_VERSION}`,
-        {
-          hint: 'they are left to newer workers: update this one',
-        },
-      ),
+  async #leaveToOthers(held: HeldJob, version: number): Promise<void> {
+    this.#problems.once(
+      `version ${version}`,
+      new GantryError('UNSUPPORTED', `there are tickets of version ${version}, this worker knows ${TICKET_VERSION}`, {
+        hint: 'they are left to newer workers: update this one',
+      }),
     );
-    await job.moveToDelayed(Date.now() + UNKNOWN_VERSION_MS, token);
-    throw new DelayedError();
+    return delay(held, UNKNOWN_VERSION_MS);
   }
 
   /** A ticket that BullMQ gave up: each worker that took it died. One that failed because of Redis comes back with the sweep. */
@@ -326,7 +303,8 @@ export class FarmWorker implements AsyncDisposable {
   #laneWorker(lane: string): Worker<TicketData> {
     const { concurrency, laneConcurrency = concurrency } = this.#options;
     // Counted by BullMQ as the number of declared parameters: without the third there is no signal, which we have of our own.
-    const process = (job: Job<TicketData>, token?: string): Promise<void> => this.#process(lane, job, token ?? '');
+    const process = (job: Job<TicketData>, token?: string): Promise<void> =>
+      this.#process({ job, lane, token: token ?? '' });
     const worker = new Worker<TicketData>(queueName(lane), process, {
       connection: this.#redis,
       prefix: this.#keys.tag,
@@ -398,19 +376,7 @@ export class FarmWorker implements AsyncDisposable {
   }
 
   #problem(err: unknown): void {
-    if (this.#stopping) return;
-    const message = err instanceof Error ? err.message : String(err);
-    this.#tellOnce(
-      message,
-      err instanceof GantryError ? err : new GantryError('UPSTREAM', `redis: ${message}`, { cause: err }),
-    );
-  }
-
-  #tellOnce(key: string, problem: GantryError): void {
-    if (this.#told.has(key)) return;
-    this.#told.add(key);
-    setTimeout(() => this.#told.delete(key), 60_000).unref();
-    this.#options.onProblem?.(problem);
+    if (!this.#stopping) this.#problems.thrown(err);
   }
 }
 
