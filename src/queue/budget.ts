@@ -4,7 +4,7 @@ import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import type { RateLimitHeaders, RequestBudget } from '../remote/budget.ts';
 import { Keys } from './keys.ts';
-import { count, Script } from './script.ts';
+import { count, NOW, Script } from './script.ts';
 
 /**
  * Takes one token. KEYS: the lane. ARGV: bucket, set of identities, identity. Answers 0, or the ms until there is one. Without a quota
@@ -14,8 +14,7 @@ const charge = new Script(`
 local lane = redis.call('HMGET', KEYS[1], 'requests', 'period')
 if not lane[1] then return 0 end
 local limit, period = tonumber(lane[1]), tonumber(lane[2])
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+${NOW}
 local b = redis.call('HMGET', ARGV[1], 'left', 'at')
 local left = tonumber(b[1] or limit)
 left = math.min(limit, left + (now - tonumber(b[2] or now)) * limit / period)
@@ -31,8 +30,7 @@ return 0
 
 /** What the registry says counts, when it says that less is left. KEYS: the lane. ARGV: bucket, set of identities, identity, limit, remaining. */
 const correct = new Script(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+${NOW}
 local left = tonumber(redis.call('HGET', ARGV[1], 'left') or ARGV[5])
 local quota = tonumber(redis.call('HGET', KEYS[1], 'requests') or '0')
 redis.call('SADD', ARGV[2], ARGV[3])

@@ -22,11 +22,6 @@ const detailsOf = ({ digest, host, hint, status, retryAfterMs }: GantryError | E
 export const errorOf = (record: ErrorRecord): GantryError =>
   new GantryError(record.code, record.message, { origin: record.origin, ...detailsOf(record) });
 
-export function parseError(json: string): GantryError {
-  const record: ErrorRecord = JSON.parse(json);
-  return errorOf(record);
-}
-
 /**
  * What the graph has to know of a failure when another image comes to want the node; the rules are those of flow/graph.ts and
  * flow/another-source.ts. `c`: whether time or a shorter way may help, `h`: which other repository may.

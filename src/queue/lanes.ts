@@ -4,7 +4,7 @@ import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import type { LaneStatus } from '../flow/farm-status.ts';
 import type { Keys } from './keys.ts';
-import { count, Script } from './script.ts';
+import { count, NOW, Script } from './script.ts';
 import type { Tickets } from './tickets.ts';
 
 /** What `gantry lanes set` sets; null takes a limit away. */
@@ -17,8 +17,7 @@ export interface LaneSettings {
 
 /** The later end wins: two answers never shorten each other's wait. KEYS: the lane. ARGV: ms, why. Answers the ms from now. */
 const block = new Script(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+${NOW}
 local till = now + ARGV[1]
 local before = tonumber(redis.call('HGET', KEYS[1], 'till') or '0')
 if before >= till then return before - now end
@@ -43,7 +42,7 @@ export class Lanes {
     return (await this.#redis.smembers(this.#keys.lanes)).toSorted();
   }
 
-  /** Limits may be set before there is anything to do for a registry; `create` makes its lane. */
+  /** Limits may be set before there is anything to do for a registry: its lane is made. */
   async set(lane: string, settings: LaneSettings): Promise<void> {
     await this.#make(lane);
     const queue = this.#tickets.queue(lane);

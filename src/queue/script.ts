@@ -4,6 +4,10 @@ import type { Redis } from 'ioredis';
 /** What a script answers. */
 export type Reply = string | number | null | readonly Reply[];
 
+/** Lua: sets `now`, milliseconds since 1970 by the one clock that all workers share. */
+export const NOW = `local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)`;
+
 /** A Lua script over one key, from which it derives the others; they all share a hash tag. Atomic, and all are idempotent. */
 export class Script {
   readonly #name: string;

@@ -5,12 +5,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { Keys } from './keys.ts';
-import { count, Script } from './script.ts';
+import { count, NOW, Script } from './script.ts';
 
 /** KEYS: the slots. ARGV: who, slots in all, ms, the lane. Answers 0 with a slot; else the ms until another look is worth it. */
 const take = new Script(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+${NOW}
 local till = tonumber(redis.call('HGET', ARGV[4], 'till') or '0')
 if till > now then return till - now end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -25,8 +24,7 @@ return 0
 
 /** KEYS: the slots. ARGV: who, ms. Answers 0 when the slot is not ours any more. */
 const keep = new Script(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+${NOW}
 local till = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not till or tonumber(till) <= now then return 0 end
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])

@@ -2,7 +2,7 @@ import { Script } from '../script.ts';
 import { BASE, ENDING, LEASE } from './graph.ts';
 import { TICKETS } from './tickets.ts';
 
-/** Gives up what was held, and looks whether there is anything left to finish. Sets `parked` and `known` (parents, resolved). */
+/** Gives up what was held, and looks whether there is anything left to finish. Sets `n` and `parked`. */
 const FINISHING = `
 local n = ARGV[1]
 local parked = unlock(ARGV[2], ARGV[3], ARGV[4])

@@ -63,10 +63,7 @@ for i = 2, #ARGV, 3 do
   end
 end
 call('HINCRBY', M, 'open', opened)
-for lane in pairs(lanes) do
-  knowLane(lane)
-  wakeQueue(queueOf(lane))
-end
+wakeLanes(lanes)
 local fc = call('HINCRBY', M, 'fc', 1)
 local n = call('HMGET', M, 'chunks', 'open', 'high')
 if fc >= tonumber(n[1]) then
@@ -126,10 +123,7 @@ for i = 1, #states do
     else drop(n) end
   end
 end
-for lane in pairs(lanes) do
-  knowLane(lane)
-  wakeQueue(queueOf(lane))
-end
+wakeLanes(lanes)
 closeRun()
 return till < last and till + 1 or 0
 `);

@@ -26,4 +26,11 @@ local function knowLane(lane)
   call('HSET', queueOf(lane)..'meta', 'opts.maxLenEvents', 100)
   call('PUBLISH', TAG..':control', '{"k":"lane"}')
 end
+-- after tickets for several lanes; what is told is the set of them
+local function wakeLanes(lanes)
+  for lane in pairs(lanes) do
+    knowLane(lane)
+    wakeQueue(queueOf(lane))
+  end
+end
 `;
