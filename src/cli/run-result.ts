@@ -1,10 +1,10 @@
 /** The end of a run: its results on stdout, its failures on stderr, its exit code. */
 import { exitCodeOf, type GantryError } from '../errors.ts';
 import type { ImageResult, RunResult } from '../flow/dispatcher.ts';
+import { isRepository, type Node, nodeLabel } from '../flow/handler.ts';
 import type { Cli } from './cli.ts';
 import { type Format, write } from './output.ts';
 import { errorLine, printCauses } from './print-error.ts';
-import { imageName } from './progress/model.ts';
 
 const PARTIAL = 3;
 
@@ -23,19 +23,31 @@ export async function printResults(
     await write(cli, images.map((image) => `${JSON.stringify(imageJson(image))}\n`).join(''));
   else if (how.quiet) {
     const done = images.filter((image) => image.state === 'done');
-    await write(cli, done.map(({ root, desc }) => `${root.source}@${desc?.digest ?? ''}\n`).join(''));
+    await write(cli, done.map(({ root, desc }) => `${placeName(root)}@${desc?.digest ?? ''}\n`).join(''));
   }
 }
 
 /** The shape that docs/json.md describes. */
-function imageJson({ root, state, desc, error }: ImageResult): Record<string, unknown> {
+function imageJson(image: ImageResult): Record<string, unknown> {
+  const { root, state, desc, error } = image;
   return {
-    name: imageName(root),
+    name: root.kind === 'image' ? root.name : root.desc.digest,
+    ...(isRepository(root.target) ? copyJson(image) : {}),
     state,
     ...(desc === undefined ? {} : { digest: desc.digest, mediaType: desc.mediaType }),
     ...(error === undefined ? {} : { error: errorJson(error) }),
   };
 }
+
+/** What there is to tell of a copy beyond a pull. */
+function copyJson({ root, isEqual, bytes, mounted, tookMs }: ImageResult): Record<string, unknown> {
+  const tag = root.kind === 'image' ? root.tag : undefined;
+  const target = tag === undefined ? root.target : `${root.target}:${tag}`;
+  return { target, equal: isEqual, bytes, mounted, seconds: Math.round(tookMs) / 1000 };
+}
+
+/** Where the image is to be found: at its source, where a store has only taken it, else where it was copied to. */
+const placeName = ({ source, target }: Node): string => (isRepository(target) ? target : source);
 
 /** An error, or what is kept of one with a run. */
 type ErrorParts = Pick<GantryError, 'code' | 'origin' | 'message'> &
@@ -58,7 +70,7 @@ export function endWith(cli: Cli, { images }: RunResult): void {
   const failed = images.filter((image) => image.state === 'failed');
   const cancelled = images.filter((image) => image.state === 'cancelled');
   for (const { root, error } of failed) {
-    cli.stderr.write(`gantry: ${imageName(root)}: ${errorLine(error)}\n`);
+    cli.stderr.write(`gantry: ${nodeLabel(root)}: ${errorLine(error)}\n`);
     if (cli.verbose) printCauses(error, cli);
   }
   if (cancelled.length > 0 && !cli.signal.aborted) {

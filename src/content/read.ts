@@ -1,5 +1,5 @@
 import type { CallOptions } from '../call.ts';
-import { GantryError } from '../errors.ts';
+import { type ErrorOrigin, GantryError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { algorithmOf, digestOf } from '../oci/digest.ts';
 import type { Provider } from './ports.ts';
@@ -11,7 +11,7 @@ import type { Provider } from './ports.ts';
 export async function readContent(
   provider: Provider,
   desc: Pick<Descriptor, 'digest' | 'size'>,
-  opts: CallOptions & { limit: number },
+  opts: CallOptions & { limit: number; origin?: ErrorOrigin },
 ): Promise<Buffer> {
   if (desc.size > opts.limit) throw tooLarge(desc, opts.limit);
   const chunks: Uint8Array[] = [];
@@ -23,7 +23,7 @@ export async function readContent(
     chunks.push(chunk);
   }
   const bytes = Buffer.concat(chunks);
-  const origin = { origin: 'store', digest: desc.digest } as const;
+  const origin = { origin: opts.origin ?? 'store', digest: desc.digest } as const;
   if (size !== desc.size)
     throw new GantryError('SIZE_MISMATCH', `${desc.digest} has ${size} bytes, not ${desc.size}`, origin);
   const got = digestOf(bytes, algorithmOf(desc.digest));

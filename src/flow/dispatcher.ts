@@ -19,6 +19,14 @@ export interface ImageResult {
   readonly desc: Descriptor | undefined;
   /** Why it is not done. */
   readonly error: GantryError | undefined;
+  /** The target had it already. */
+  readonly isEqual: boolean;
+  /** What came over the wire for it. What several images share is counted for one of them. */
+  readonly bytes: number;
+  /** Blobs that the target took from another of its repositories. */
+  readonly mounted: number;
+  /** From its first visit to its end, in milliseconds. */
+  readonly tookMs: number;
 }
 
 export interface RunResult {

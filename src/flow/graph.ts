@@ -30,8 +30,16 @@ export interface Vertex {
   status: 'idle' | 'running' | 'done' | 'failed' | 'dropped';
   phase: 'visit' | 'settle';
   attempt: number;
-  /** All that the visit answered. */
+  /** All that the visit answered, and what rounds of settle have added. */
   children: readonly Child[];
+  /** What the visit has left for settle. */
+  carry: string;
+  /** How many times settle has added children. */
+  round: number;
+  /** What was moved for it and for what hangs below, each thing counted for one parent. */
+  readonly moved: Moved;
+  /** When its first visit began; milliseconds of the clock of the graph. */
+  startedAtMs: number | undefined;
   /** The children that are not done. When the last one leaves, the vertex can settle. */
   readonly below: Set<Vertex>;
   /** What waits for this one. */
@@ -45,6 +53,13 @@ export interface Vertex {
   failures: number;
   failedAtMs: number;
   resolved: Descriptor | undefined;
+  isEqual: boolean;
+}
+
+/** What an image has cost. */
+interface Moved {
+  bytes: number;
+  mounted: number;
 }
 
 /** What ended images leave behind. `unwanted` may be running or parked. */
@@ -90,7 +105,7 @@ export class Graph {
   expand(parent: Vertex, children: readonly Child[]): { toVisit: Vertex[]; broken?: GantryError } {
     const nodes = children.map((child) => childNode(parent.node, child));
     this.#refuseCycle(parent, nodes);
-    parent.children = children;
+    parent.children = parent.children.concat(children);
     parent.phase = 'settle';
     parent.status = 'idle';
     const toVisit: Vertex[] = [];
@@ -112,9 +127,14 @@ export class Graph {
     vertex.status = 'done';
     this.#vertices.delete(vertex.key);
     this.#done.add(vertex.key);
+    const [first] = vertex.parents;
+    if (first !== undefined) {
+      first.moved.bytes += vertex.moved.bytes;
+      first.moved.mounted += vertex.moved.mounted;
+    }
     const ready = [...vertex.parents].filter((parent) => parent.below.delete(vertex) && parent.below.size === 0);
     vertex.parents.clear();
-    const completed = vertex.images.map((image) => end(image, 'done'));
+    const completed = vertex.images.map((image) => this.#endOf(image, 'done'));
     vertex.images = [];
     return { ready, completed };
   }
@@ -164,7 +184,7 @@ export class Graph {
     const results: ImageResult[] = [];
     const unwanted: Vertex[] = [];
     for (const root of roots) {
-      for (const image of root.images) results.push(end(image, state, error));
+      for (const image of root.images) results.push(this.#endOf(image, state, error));
       root.images = [];
       if (!isWanted(root)) unwanted.push(root);
     }
@@ -178,6 +198,14 @@ export class Graph {
       if (vertex.status === 'idle') this.#drop(vertex);
     }
     return { results, unwanted };
+  }
+
+  #endOf(image: Image, state: ImageState, error?: GantryError): ImageResult {
+    const { node, root } = image;
+    const desc = root.resolved ?? (node.kind === 'image' ? undefined : node.desc);
+    const tookMs = root.startedAtMs === undefined ? 0 : this.#now() - root.startedAtMs;
+    image.result = { root: node, state, desc, error, isEqual: root.isEqual, ...root.moved, tookMs };
+    return image.result;
   }
 
   #drop(vertex: Vertex): void {
@@ -232,6 +260,10 @@ export class Graph {
       phase: 'visit',
       attempt: 0,
       children: [],
+      carry: '',
+      round: 0,
+      moved: { bytes: 0, mounted: 0 },
+      startedAtMs: undefined,
       below: new Set(),
       parents: new Set(),
       images: [],
@@ -241,6 +273,7 @@ export class Graph {
       failures: 0,
       failedAtMs: 0,
       resolved: undefined,
+      isEqual: false,
     };
     this.#vertices.set(key, vertex);
     return vertex;
@@ -276,6 +309,9 @@ function reset(vertex: Vertex, node: Node): void {
   vertex.status = 'idle';
   vertex.phase = 'visit';
   vertex.attempt = 0;
+  vertex.children = [];
+  vertex.carry = '';
+  vertex.round = 0;
   vertex.error = undefined;
 }
 
@@ -284,11 +320,4 @@ function selfAndAbove(vertex: Vertex): Set<Vertex> {
   // A set is read in the order of insertion, and what is added meanwhile is read as well.
   for (const each of found) for (const parent of each.parents) found.add(parent);
   return found;
-}
-
-function end(image: Image, state: ImageState, error?: GantryError): ImageResult {
-  const { node, root } = image;
-  const desc = root.resolved ?? (node.kind === 'image' ? undefined : node.desc);
-  image.result = { root: node, state, desc, error };
-  return image.result;
 }

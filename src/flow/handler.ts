@@ -3,16 +3,23 @@
  * them. Handlers know what a node means; dispatchers know when and where it is handled.
  */
 import type { Descriptor } from '../oci/descriptor.ts';
-import type { ManifestChild } from '../oci/manifest.ts';
+import { registryOf } from '../oci/location.ts';
 
 /** Content and where it stands in a graph. That follows from position, never from a media type: see oci/manifest.ts. */
-export type Child = ManifestChild;
+export interface Child {
+  /**
+   * manifest, blob: what it is. upload: a blob that has to come to one repository by itself, because the registry does not let
+   * its repositories share it.
+   */
+  readonly kind: 'manifest' | 'blob' | 'upload';
+  readonly desc: Descriptor;
+}
 
 /** What a node shares with its whole sub-graph. */
 export interface NodeScope {
   /** The repository to read from, `host[:port]/path`. */
   readonly source: string;
-  /** Where content goes: the id of a store. */
+  /** Where content goes: the id of a store, or a repository, `host[:port]/path`. */
   readonly target: string;
   /** What was selected, as text: two selections of one index are two nodes. Empty: everything. */
   readonly selection: string;
@@ -23,6 +30,8 @@ export interface ImageNode extends NodeScope {
   readonly kind: 'image';
   /** The normalised reference. */
   readonly name: string;
+  /** The tag that it gets in a repository; absent where it goes by its digest, or to a store, which takes the name. */
+  readonly tag?: string;
 }
 
 export interface ContentNode extends NodeScope, Child {}
@@ -33,7 +42,8 @@ export type Node = ImageNode | ContentNode;
 export type Visit =
   /** Nothing below. Content that is here already is a leaf, never a skip: it says nothing about anybody's children. */
   | { readonly kind: 'leaf' }
-  | { readonly kind: 'expand'; readonly children: readonly Child[] }
+  /** `carry` is handed to settle: what would have to be read again there. */
+  | { readonly kind: 'expand'; readonly children: readonly Child[]; readonly carry?: string }
   /** containerd's SkipDesc: do not descend below this node and do not settle it; its siblings go on. */
   | { readonly kind: 'skip'; readonly reason: string }
   /** Busy: visit again after so many milliseconds; no slot is held meanwhile. */
@@ -41,10 +51,15 @@ export type Visit =
 
 /** Something that happened to a node, for progress and counters. Bytes count from the start of the content. */
 export type NodeEvent =
-  | { readonly kind: 'resolved'; readonly desc: Descriptor }
+  /** `isEqual`: what the image is called at the target means the same already. */
+  | { readonly kind: 'resolved'; readonly desc: Descriptor; readonly isEqual?: boolean }
   | { readonly kind: 'progress'; readonly offset: number }
+  /** The content has come to its target over the wire. */
   | { readonly kind: 'fetched'; readonly bytes: number }
+  /** It was there. */
   | { readonly kind: 'present' }
+  /** The target took it from another of its repositories. */
+  | { readonly kind: 'mounted' }
   | { readonly kind: 'waiting'; readonly reason: string };
 
 export interface HandlerContext {
@@ -55,26 +70,38 @@ export interface HandlerContext {
 }
 
 export interface SettleContext extends HandlerContext {
-  /** What the visit of this node answered as its children. */
+  /** What the visit of this node answered as its children, and what earlier rounds of settle have added. */
   readonly children: readonly Child[];
+  /** What the visit has left for settle; empty when nothing. */
+  readonly carry: string;
+  /** How many times settle has answered further children for this node. */
+  readonly round: number;
 }
+
+/** What `settle` may answer: nothing, or further children, after which it is called again. */
+export type Settled = undefined | { readonly kind: 'expand'; readonly children: readonly Child[] };
 
 /** Both halves may run twice for one node, also at the same time; both are idempotent. */
 export interface Handler {
   visit(node: Node, ctx: HandlerContext): Promise<Visit>;
-  settle?(node: Node, ctx: SettleContext): Promise<void>;
+  settle?(node: Node, ctx: SettleContext): Promise<Settled | void>;
 }
 
 export type Middleware = (next: Handler) => Handler;
 
+/** What repositories of one registry have in common: a blob that one of them has need not come over the wire for another. */
+export const placeOf = (target: string): string => registryOf(target);
+
 /**
  * Names a node within a run: the same content for the same target is one node, whichever image wants it and wherever
- * it is read from.
+ * it is read from. Blobs go to a store or a registry once; manifests to each repository.
  */
 export function nodeKey(node: Node): string {
-  if (node.kind === 'image') return `image ${node.target} ${node.name} ${node.selection}`;
-  if (node.kind === 'blob') return `blob ${node.target} ${node.desc.digest}`;
-  return `manifest ${node.target} ${node.desc.digest} ${node.selection}`;
+  const { target, selection } = node;
+  if (node.kind === 'image') return `image ${target} ${node.tag ?? ''} ${node.name} ${selection}`;
+  const { digest } = node.desc;
+  if (node.kind === 'blob') return `blob ${placeOf(target)} ${digest}`;
+  return node.kind === 'upload' ? `upload ${target} ${digest}` : `manifest ${target} ${digest} ${selection}`;
 }
 
 /** The node of a child: it inherits its parent's scope. */
@@ -87,4 +114,16 @@ export const childNode = (parent: Node, child: Child): ContentNode => ({
 });
 
 /** A short name for messages and progress. */
-export const nodeLabel = (node: Node): string => (node.kind === 'image' ? node.name : node.desc.digest);
+export function nodeLabel(node: Node): string {
+  if (node.kind !== 'image') return node.desc.digest;
+  return isRepository(node.target) ? `${node.name} -> ${targetName(node)}` : node.name;
+}
+
+/** Whether a target is a repository: the id of a store has no slash. */
+export const isRepository = (target: string): boolean => target.includes('/');
+
+/** What an image is called in the repository that it goes to. */
+const targetName = ({ target, tag }: ImageNode): string => (tag === undefined ? target : `${target}:${tag}`);
+
+/** Which of a registry's two kinds of URL serves a node's content. */
+export const contentKindOf = ({ kind }: Child): 'manifest' | 'blob' => (kind === 'manifest' ? 'manifest' : 'blob');

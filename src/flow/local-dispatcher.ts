@@ -100,14 +100,8 @@ class LocalRun {
 
   async #visit(vertex: Vertex, signal: AbortSignal): Promise<void> {
     if (vertex.attempt === 0) this.#emit({ kind: 'started', node: vertex.node });
-    const where = {
-      limits: this.#limits,
-      // Not a copy: meanwhile an image may come that has this node nearer to its root.
-      get depth() {
-        return vertex.depth;
-      },
-    };
-    const visit = await visitStep(this.#handler, vertex.node, this.#context(vertex, signal), where);
+    vertex.startedAtMs ??= performance.now();
+    const visit = await visitStep(this.#handler, vertex.node, this.#context(vertex, signal), this.#where(vertex));
     signal.throwIfAborted();
     this.#answered(vertex, visit);
     // Without open children there is nothing to wait for, and the slot is already ours.
@@ -130,8 +124,19 @@ class LocalRun {
         this.#expand(vertex, []);
         return;
       case 'expand':
+        vertex.carry = visit.carry ?? '';
         this.#expand(vertex, visit.children);
     }
+  }
+
+  /** Not a copy of the depth: meanwhile an image may come that has this node nearer to its root. */
+  #where(vertex: Vertex): { readonly depth: number; readonly limits: GraphLimits } {
+    return {
+      limits: this.#limits,
+      get depth() {
+        return vertex.depth;
+      },
+    };
   }
 
   #expand(vertex: Vertex, children: readonly Child[]): void {
@@ -143,9 +148,17 @@ class LocalRun {
   }
 
   async #settle(vertex: Vertex, signal: AbortSignal): Promise<void> {
-    vertex.status = 'running';
-    await settleStep(this.#handler, vertex.node, { ...this.#context(vertex, signal), children: vertex.children });
-    signal.throwIfAborted();
+    for (;;) {
+      vertex.status = 'running';
+      const { children, carry, round } = vertex;
+      const ctx = { ...this.#context(vertex, signal), children, carry, round };
+      const more = await settleStep(this.#handler, vertex.node, ctx, this.#where(vertex));
+      signal.throwIfAborted();
+      if (more.length === 0) break;
+      vertex.round += 1;
+      this.#expand(vertex, more);
+      if (!isReady(vertex)) return; // else all of them are done, and the slot is still ours
+    }
     this.#emit({ kind: 'done', node: vertex.node });
     this.#finished(vertex);
   }
@@ -188,7 +201,12 @@ class LocalRun {
 
   #context(vertex: Vertex, signal: AbortSignal): HandlerContext {
     const report = (event: NodeEvent): void => {
-      if (event.kind === 'resolved') vertex.resolved = event.desc;
+      if (event.kind === 'resolved') {
+        vertex.resolved = event.desc;
+        vertex.isEqual = event.isEqual === true;
+      }
+      if (event.kind === 'fetched') vertex.moved.bytes += event.bytes;
+      if (event.kind === 'mounted') vertex.moved.mounted += 1;
       this.#emit({ kind: 'node', node: vertex.node, event });
     };
     return { signal, attempt: vertex.attempt, report };

@@ -26,26 +26,29 @@ const MAX_LATER_MS = 60_000;
  * Visits a node and checks the answer, so that no dispatcher acts on an impossible one. `depth` is that of the node.
  * @throws GantryError whatever the handler threw, TOO_LARGE when the answer is beyond the limits
  */
-export async function visitStep(
-  handler: Handler,
-  node: Node,
-  ctx: HandlerContext,
-  where: { readonly depth: number; readonly limits: GraphLimits },
-): Promise<Visit> {
+export async function visitStep(handler: Handler, node: Node, ctx: HandlerContext, where: Where): Promise<Visit> {
   const visit = await guarded(() => handler.visit(node, ctx), ctx.signal);
   if (visit.kind === 'later') {
     return { ...visit, afterMs: visit.afterMs > 1 ? Math.min(MAX_LATER_MS, visit.afterMs) : 1 };
   }
   if (visit.kind !== 'expand') return visit;
-  const { limits, depth } = where;
-  const children = distinct(visit.children);
+  return { ...visit, children: withinLimits(node, visit.children, where) };
+}
+
+interface Where {
+  readonly depth: number;
+  readonly limits: GraphLimits;
+}
+
+function withinLimits(node: Node, listed: readonly Child[], { depth, limits }: Where): Child[] {
+  const children = distinct(listed);
   if (children.length > limits.maxChildren) {
     throw tooLarge(node, `has ${children.length} children, at most ${limits.maxChildren}`);
   }
   if (children.length > 0 && depth >= limits.maxDepth) {
     throw tooLarge(node, `is nested deeper than ${limits.maxDepth} levels`);
   }
-  return { kind: 'expand', children };
+  return children;
 }
 
 const tooLarge = (node: Node, what: string): GantryError =>
@@ -54,11 +57,20 @@ const tooLarge = (node: Node, what: string): GantryError =>
     ...(node.kind === 'image' ? {} : { digest: node.desc.digest }),
   });
 
-/** Settles a node whose children have all finished. */
-export async function settleStep(handler: Handler, node: Node, ctx: SettleContext): Promise<void> {
-  if (handler.settle === undefined) return;
+/** After so many rounds of further children a node is not coming to an end. */
+const MAX_ROUNDS = 8;
+
+/**
+ * Settles a node whose children have all finished. Answers the further children that have to be handled before it is
+ * settled again; none when it is done.
+ */
+export async function settleStep(handler: Handler, node: Node, ctx: SettleContext, where: Where): Promise<Child[]> {
+  if (handler.settle === undefined) return [];
   const settle = handler.settle.bind(handler);
-  await guarded(() => settle(node, ctx), ctx.signal);
+  const settled = await guarded(() => settle(node, ctx), ctx.signal);
+  if (settled === undefined || settled.children.length === 0) return [];
+  if (ctx.round < MAX_ROUNDS) return withinLimits(node, settled.children, where);
+  throw new GantryError('INTERNAL', `${nodeLabel(node)} wants further children again and again`);
 }
 
 async function guarded<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {

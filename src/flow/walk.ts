@@ -3,7 +3,7 @@ import { type CallOptions, sleep } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { DispatchOptions } from './dispatcher.ts';
-import { childNode, type Handler, type HandlerContext, type Node, nodeKey } from './handler.ts';
+import { childNode, type Handler, type HandlerContext, type Node, nodeKey, type Visit } from './handler.ts';
 import { LocalDispatcher } from './local-dispatcher.ts';
 import { DEFAULT_LIMITS, type GraphLimits, settleStep, visitStep } from './step.ts';
 
@@ -46,10 +46,19 @@ export async function walk(
         await sleep(visit.afterMs, opts.signal).catch(() => undefined); // an abort is told by the next visit
         continue;
       }
-      const children = visit.kind === 'expand' ? visit.children : [];
-      for (const child of children) await one(childNode(node, child), depth + 1);
-      await settleStep(handler, node, { ...ctx, children });
+      await below(node, depth, visit, ctx);
       return;
+    }
+  };
+  const below = async (node: Node, depth: number, visit: Visit, ctx: HandlerContext): Promise<void> => {
+    const { children: first = [], carry = '' } = visit.kind === 'expand' ? visit : {};
+    let children = first;
+    let more = first;
+    for (let round = 0; ; round += 1) {
+      for (const child of more) await one(childNode(node, child), depth + 1);
+      more = await settleStep(handler, node, { ...ctx, children, carry, round }, { depth, limits });
+      if (more.length === 0) return;
+      children = [...children, ...more];
     }
   };
   for (const root of roots) await one(root, 0);

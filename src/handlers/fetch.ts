@@ -2,7 +2,7 @@ import { type CallOptions, lockBackoffMs } from '../call.ts';
 import { fill } from '../content/fill.ts';
 import type { ContentWriter, Ingester } from '../content/ports.ts';
 import { GantryError, retryClass } from '../errors.ts';
-import type { ContentNode, Handler, HandlerContext, Visit } from '../flow/handler.ts';
+import { contentKindOf, type ContentNode, type Handler, type HandlerContext, type Visit } from '../flow/handler.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { assertManifestType, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import { refKey } from '../oci/ref-key.ts';
@@ -74,7 +74,7 @@ async function receive(
   const start = writer.offset;
   ctx.report({ kind: 'progress', offset: start });
   const opts: CallOptions & { offset: number } = { signal: ctx.signal, offset: start };
-  await using body = await parts.fetcherOf(node.source).fetch(node.kind, desc, opts);
+  await using body = await parts.fetcherOf(node.source).fetch(contentKindOf(node), desc, opts);
   await fill(writer, body, (offset) => ctx.report({ kind: 'progress', offset }));
   await writer.commit(ctx);
   ctx.report({ kind: 'fetched', bytes: desc.size - start });

@@ -27,7 +27,7 @@ export const filterPlatforms =
 
 const MAX_SHOWN = 12;
 
-function nothingFor(node: Node, entries: readonly Descriptor[], matcher: PlatformMatcher): GantryError {
+export function nothingFor(node: Node, entries: readonly Descriptor[], matcher: PlatformMatcher): GantryError {
   const there = [
     ...new Set(entries.flatMap(({ platform }) => (platform === undefined ? [] : formatPlatform(platform)))),
   ];

@@ -107,7 +107,13 @@ class Results {
       const root = this.#roots[at];
       if (root === undefined || this.#found[at] !== undefined) continue;
       const known = desc ?? (root.kind === 'image' ? undefined : root.desc);
-      this.#set(at, { root, state, desc: known, error: error === undefined ? undefined : errorOf(error) });
+      this.#set(at, {
+        ...NOTHING_MOVED,
+        root,
+        state,
+        desc: known,
+        error: error === undefined ? undefined : errorOf(error),
+      });
     }
   }
 
@@ -116,7 +122,13 @@ class Results {
     const error = signal.reason instanceof GantryError ? signal.reason : new GantryError('CANCELLED', 'cancelled');
     this.#roots.forEach((root, at) => {
       if (this.#found[at] !== undefined) return;
-      this.#set(at, { root, state: 'cancelled', desc: root.kind === 'image' ? undefined : root.desc, error });
+      this.#set(at, {
+        ...NOTHING_MOVED,
+        root,
+        state: 'cancelled',
+        desc: root.kind === 'image' ? undefined : root.desc,
+        error,
+      });
     });
     return { images: this.#found.filter((result) => result !== undefined) };
   }
@@ -127,6 +139,8 @@ class Results {
     this.#opts.onEvent?.(event);
   }
 }
+
+const NOTHING_MOVED = { isEqual: false, bytes: 0, mounted: 0, tookMs: 0 } as const;
 
 /** Two roots of one node may be read from two places; both are ways to it. */
 const identity = (node: Node): string => `${nodeKey(node)} ${node.source}`;

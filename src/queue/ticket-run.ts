@@ -143,7 +143,7 @@ export class TicketRun {
     if (begun.watched) this.#events = this.#parts.sender(this.ticket.run);
     this.#record = nodeJson(begun.record);
     try {
-      if (begun.phase === 'settle') return await this.#settle(node, unpackChildren(begun.payload));
+      if (begun.phase === 'settle') return await this.#settle(node, depth, unpackChildren(begun.payload));
       if (this.#pickups === 0) this.#events?.tell('started', this.#record);
       return await this.#visit(node, depth);
     } catch (err) {
@@ -164,9 +164,9 @@ export class TicketRun {
         this.#events?.tell('skipped', this.#record);
         return this.#done(true);
       case 'leaf':
-        return this.#settle(node, []);
+        return this.#settle(node, depth, []);
       case 'expand':
-        return visit.children.length === 0 ? this.#settle(node, []) : this.#expand(node, depth, visit.children);
+        return visit.children.length === 0 ? this.#settle(node, depth, []) : this.#expand(node, depth, visit.children);
     }
   }
 
@@ -195,13 +195,16 @@ export class TicketRun {
         await this.#goOn({ parked: added.parked, isHungry: false });
         return { state: 'done' };
       case 'ready':
-        return this.#settle(node, children);
+        return this.#settle(node, depth, children);
     }
   }
 
-  async #settle(node: Node, children: readonly Child[]): Promise<Outcome> {
-    await this.#parts.onStep('settling');
-    await settleStep(this.#parts.handler, node, { ...this.#context(node), children });
+  async #settle(node: Node, depth: number, children: readonly Child[]): Promise<Outcome> {
+    const { onStep, handler, limits } = this.#parts;
+    await onStep('settling');
+    const ctx = { ...this.#context(node), children, carry: '', round: 0 };
+    const more = await settleStep(handler, node, ctx, { depth, limits });
+    if (more.length > 0) throw new GantryError('UNSUPPORTED', 'a farm does not handle what settle adds yet');
     this.controller.signal.throwIfAborted();
     this.#events?.tell('done', this.#record);
     return this.#done(false);

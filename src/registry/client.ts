@@ -16,6 +16,7 @@ import { HostRequests } from './host-requests.ts';
 import { type HostsConfig, readHosts, type RegistryHost } from './hosts.ts';
 import { KeptManifests, streamOf } from './kept-manifests.ts';
 import type { ProxyConfig } from './proxy.ts';
+import { type RegistryHabits, RegistryPusher } from './pusher.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { RegistryRequest, RegistryRequests } from './requests.ts';
 import { resolveReference } from './resolve.ts';
@@ -64,6 +65,8 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   readonly #hosts = new Map<string, Promise<RegistryHost[]>>();
   readonly #gates = new Map<string, Gate>();
   readonly #kept = new KeptManifests();
+  readonly #pushers = new Map<string, RegistryPusher>();
+  readonly #habits = new Map<string, RegistryHabits>();
 
   constructor(options: RegistryClientOptions) {
     this.#options = options;
@@ -96,6 +99,18 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
         return BlobFetch.open({ ...common, onRetry, kind, desc }, opts);
       },
     };
+  }
+
+  pusher(repository: string): RegistryPusher {
+    const known = this.#pushers.get(repository);
+    if (known !== undefined) return known;
+    const { registry } = parseRepository(repository);
+    const habits = this.#habits.get(registry) ?? { chunkBytes: undefined };
+    this.#habits.set(registry, habits);
+    const onRetry = this.#onRetry(registry);
+    const pusher = new RegistryPusher({ client: this, repository, retry: this.#retry, onRetry, habits });
+    this.#pushers.set(repository, pusher);
+    return pusher;
   }
 
   /** All tags of a repository, page by page. */
@@ -135,7 +150,9 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   }
 
   async #fromHosts<T>(request: RegistryRequest, finish: Finish<T>, opts: CallOptions): Promise<T> {
-    const hosts = (await this.#hostsOf(request.registry)).filter((host) => host.capabilities.has(request.capability));
+    const able = (await this.#hostsOf(request.registry)).filter((host) => host.capabilities.has(request.capability));
+    // An upload is a conversation with one host: what another one says of it means nothing.
+    const hosts = request.capability === 'push' ? able.slice(0, 1) : able;
     const { registry, capability } = request;
     let last = new GantryError('UNSUPPORTED', `no host of ${registry} is configured for ${capability}`, {
       origin: 'user',
@@ -160,7 +177,7 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   ): Promise<T> {
     const gate = this.#gateOf(host);
     const attempt = async (): Promise<T> => {
-      const leave = await gate.enter(opts);
+      const leave = await gate.enter(request.capability === 'push' ? 'write' : 'read', opts);
       let response: HttpResponse;
       try {
         response = await this.#requests.send(host, request, opts);
@@ -172,7 +189,7 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
       response.body.onClose(leave);
       return finish(response);
     };
-    const config = { ...this.#retry, attempts: opts.attempts };
+    const config = { ...this.#retry, attempts: request.retry === false ? 1 : opts.attempts };
     return retrying(attempt, config, { signal: opts.signal, onRetry: this.#onRetry(request.registry) });
   }
 

@@ -2,22 +2,29 @@ import { type CallOptions, sleep } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import { Slots } from '../flow/slots.ts';
 
-/** What all requests to one registry share: a number of connections, and a time before which it wants to be left alone. */
+/** Which way the content of a request goes. */
+export type Direction = 'read' | 'write';
+
+/**
+ * What all requests to one registry share: a number of connections each way, and a time before which it wants to be left alone. Each
+ * way has its own, because a copy within one registry reads while it writes: who holds a place for reading may wait for one for
+ * writing, and nobody does the reverse, so that none waits for ever.
+ */
 export class Gate {
-  readonly #slots: Slots;
+  readonly #slots: Readonly<Record<Direction, Slots>>;
   #closedUntil = 0;
   #patienceMs = 0;
   #why = '';
 
   constructor(maxConnections: number) {
-    this.#slots = new Slots(maxConnections);
+    this.#slots = { read: new Slots(maxConnections), write: new Slots(maxConnections) };
   }
 
   /**
    * Waits until the registry may be asked; the answer gives the place back.
    * @throws GantryError RATE_LIMITED when that is too far away to wait for
    */
-  async enter(opts: CallOptions): Promise<() => void> {
+  async enter(direction: Direction, opts: CallOptions): Promise<() => void> {
     for (;;) {
       const waitMs = this.#closedUntil - performance.now();
       if (waitMs > this.#patienceMs) {
@@ -27,7 +34,7 @@ export class Gate {
         await sleep(waitMs, opts.signal); // before a place is taken: who waits holds none
         continue;
       }
-      const leave = await this.#slots.take(opts.signal);
+      const leave = await this.#slots[direction].take(opts.signal);
       if (this.#closedUntil <= performance.now()) return leave;
       leave();
     }

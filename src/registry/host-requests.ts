@@ -61,12 +61,11 @@ export class HostRequests {
 
   /** One try, with a second one after a 401: its challenge says what to send, and a token may have run out. */
   async send(host: RegistryHost, request: RegistryRequest, opts: CallOptions): Promise<HttpResponse> {
-    const scope = request.path === '' ? '' : `repository:${request.path}:pull`;
-    const target: AuthTarget = { host, path: request.path, scope };
+    const target: AuthTarget = { host, path: request.path, scope: scopeOf(request) };
     const header = await this.#tokens.header(target, opts);
     const account = await this.#account(target, opts);
     await this.#listeners.charge(request, account, opts); // once for both: what was answered 401 is not counted
-    const trip: Trip = { host, request, start: urlOf(host, request), account };
+    const trip: Trip = { host, request, start: request.at ?? urlOf(host, request), account };
     const first = await this.#redirected(trip, header, opts);
     if (first.status !== 401) return this.#checked(first, trip, header);
     await first.body.discard();
@@ -84,15 +83,15 @@ export class HostRequests {
 
   /** Follows redirects by the rules that keep credentials where they belong. */
   async #redirected(trip: Trip, authorization: Secret | undefined, opts: CallOptions): Promise<HttpResponse> {
-    const { request, account, start } = trip;
+    const { request, account, start, host } = trip;
     let url = start;
     for (let hop = 0; ; hop += 1) {
       const sent = await this.#hop(trip, url, authorization);
-      const subject = { request, account, isHome: url.origin === start.origin };
+      const subject = { request, account, isHome: url.origin === host.origin };
       const response = await this.#listeners.heard(subject, () => this.#transport.send(sent, opts));
       if (!isRedirect(response.status)) {
         const isWanted = response.status < 400 || request.expect.includes(response.status);
-        if (url.origin !== start.origin && !isWanted) throw await targetFailed(response, url, request);
+        if (url.origin !== host.origin && !isWanted) throw await targetFailed(response, url, request);
         return response;
       }
       await response.body.discard();
@@ -101,8 +100,8 @@ export class HostRequests {
     }
   }
 
-  async #hop({ host, request, start }: Trip, url: URL, authorization: Secret | undefined): Promise<HttpRequest> {
-    const home = url.origin === start.origin;
+  async #hop({ host, request }: Trip, url: URL, authorization: Secret | undefined): Promise<HttpRequest> {
+    const home = url.origin === host.origin;
     const own = home
       ? Object.fromEntries(host.headers.map(({ name, value }) => [name.toLowerCase(), value.reveal()]))
       : {};
@@ -111,6 +110,7 @@ export class HostRequests {
       method: request.method,
       url,
       headers: { ...own, ...request.headers, ...auth },
+      ...(request.body === undefined ? {} : { body: request.body }),
       route: this.#routeTo(host, url),
       publicOnly: !home && (await this.#isPublic(host)),
     };
@@ -159,6 +159,14 @@ export class HostRequests {
     if (found !== undefined) this.#public.set(hostname, found);
     return found ?? true; // behind a proxy there may be no DNS; the careful answer
   }
+}
+
+/** distribution-spec's scopes: what the token has to be good for. */
+function scopeOf({ path, capability, from, method }: RegistryRequest): string {
+  if (path === '') return '';
+  const actions = capability === 'push' ? (method === 'DELETE' ? 'pull,push,delete' : 'pull,push') : 'pull';
+  const scope = `repository:${path}:${actions}`;
+  return from === undefined || from === path ? scope : `${scope} repository:${from}:pull`;
 }
 
 function urlOf(host: RegistryHost, request: RegistryRequest): URL {

@@ -1,16 +1,23 @@
 /** What the parts of the client ask of it: requests to a registry, whichever host answers them. */
 import type { CallOptions } from '../call.ts';
 import type { Capability } from './hosts.ts';
-import type { HttpResponse } from './transport.ts';
+import type { HttpRequest, HttpResponse } from './transport.ts';
 
 /** One request to whichever host serves a registry. */
 export interface RegistryRequest {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: HttpRequest['method'];
   readonly registry: string;
   /** `library/redis`; empty for the registry as a whole. */
   readonly path: string;
   /** Below the repository: `manifests/latest`, `tags/list?n=100`. */
   readonly object: string;
+  /** In the place of registry, path and object: where the registry said that an upload goes on. */
+  readonly at?: URL;
+  readonly body?: HttpRequest['body'];
+  /** A second repository that has to be read for it: a blob is mounted from there. */
+  readonly from?: string | undefined;
+  /** False: a try that fails is for the caller to judge. */
+  readonly retry?: boolean;
   readonly capability: Capability;
   readonly headers: Readonly<Record<string, string>>;
   /** Statuses that are answers; every other is an error. */

@@ -1,6 +1,7 @@
 /** HTTP/1.1 over undici: one request, one response. Knows nothing of registries. */
 import { lookup as dnsLookup } from 'node:dns';
 import { isIP } from 'node:net';
+import type { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import type { CallOptions } from '../call.ts';
@@ -22,21 +23,34 @@ export interface TransportOptions extends AgentsOptions {
 }
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Uint8Array | UploadBody;
   readonly route: Route;
   /** Only addresses of the public internet will do: the URL was named by somebody out there. */
   readonly publicOnly: boolean;
 }
 
+/** A body that is sent as it comes. */
+export interface UploadBody {
+  /** Bytes: sent as Content-Length; fewer or more are an error. */
+  readonly length: number;
+  /** Called for each try of the request anew. Whoever made it releases what is behind it. */
+  open(): AsyncIterable<Uint8Array>;
+}
+
 export interface HttpResponse {
   readonly status: number;
+  /** Who answered, after all redirects. */
+  readonly url: URL;
   /** One value of a header, by its lower-case name; several lines are joined as RFC 9110 section 5.3 allows. */
   header(name: string): string | undefined;
   readonly body: Body;
 }
+
+/** A dead connection takes so much of a body without a word. */
+const MAX_STALE_SENT_BYTES = 4 << 20;
 
 /** How often a request is sent anew because the idle connection that it was given turned out to be dead. */
 const MAX_STALE = 8;
@@ -104,6 +118,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   #body: Body | undefined;
   #timer: NodeJS.Timeout | undefined;
   #reused = false;
+  /** Bytes of the body that undici has taken. */
+  #sent = 0;
   metDeadConnection = false;
 
   constructor(parts: ExchangeParts) {
@@ -122,8 +138,14 @@ class Exchange implements Dispatcher.DispatchHandler {
         origin: way.forwarder?.origin ?? url.origin,
         path: way.forwarder === undefined ? path : `${url.origin}${path}`,
         method,
-        headers: { 'user-agent': options.userAgent, 'accept-encoding': 'identity', ...request.headers, ...forward },
-        body: request.body ?? null,
+        headers: {
+          'user-agent': options.userAgent,
+          'accept-encoding': 'identity',
+          ...lengthOf(request),
+          ...request.headers,
+          ...forward,
+        },
+        body: this.#bodyOf(request),
         // undici closes the connection after every HEAD, for servers that send a body with it; a mirror run is all HEADs.
         ...(method === 'HEAD' ? { reset: false } : {}),
       },
@@ -133,14 +155,14 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    const { signal, way, options } = this.#parts;
+    const { signal, way } = this.#parts;
     this.#controller = controller;
     this.#reused = !way.isFresh;
     if (signal.aborted) {
       controller.abort(reasonOf(signal));
       return;
     }
-    this.#timer = setTimeout(() => controller.abort(this.#late()), options.headersTimeoutMs);
+    this.#arm();
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: Headers): void {
@@ -154,7 +176,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     const body = new Body(controller, options.stall, request.url);
     body.onClose(() => this.#release());
     this.#body = body;
-    this.#response.resolve({ status, header: (name) => joined(headers[name]), body });
+    this.#response.resolve({ status, url: request.url, header: (name) => joined(headers[name]), body });
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -168,7 +190,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseError(_controller: unknown, err: Error): void {
     const { request, signal } = this.#parts;
     this.#release();
-    this.metDeadConnection = this.#reused && this.#body === undefined && isBrokenConnection(err);
+    // After more than what the buffers of a socket take, the other side was alive.
+    const wasIdle = this.#reused && this.#sent <= MAX_STALE_SENT_BYTES;
+    this.metDeadConnection = wasIdle && this.#body === undefined && isBrokenConnection(err);
     const error = signal.aborted ? reasonOf(signal) : transportError(err, request.url);
     this.#body?.fail(error);
     this.#response.reject(error);
@@ -182,6 +206,33 @@ class Exchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#timer);
     this.#response.reject(reason);
   };
+
+  #bodyOf({ body }: HttpRequest): string | Uint8Array | Readable | null {
+    if (body === undefined) return null;
+    if (typeof body === 'string' || body instanceof Uint8Array) return body;
+    const chunks: unknown = this.#watched(body.open());
+    // oxlint-disable-next-line no-unsafe-type-assertion -- undici takes any iterable; its types do not say so
+    return chunks as Readable;
+  }
+
+  /** The clock stands still while we wait for the next bytes to send: whoever gives them has one of its own. */
+  async *#watched(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    clearTimeout(this.#timer);
+    for await (const chunk of body) {
+      this.#arm();
+      this.#sent += chunk.byteLength;
+      yield chunk;
+      clearTimeout(this.#timer);
+    }
+    this.#arm();
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    if (this.#body !== undefined) return; // it has answered already
+    const { headersTimeoutMs } = this.#parts.options;
+    this.#timer = setTimeout(() => this.#controller?.abort(this.#late()), headersTimeoutMs);
+  }
 
   #release(): void {
     clearTimeout(this.#timer);
@@ -210,6 +261,12 @@ function asUtf8(text: string): string {
     return text;
   }
 }
+
+/** Without it undici would send chunks, which many registries refuse (411). */
+const lengthOf = ({ body }: HttpRequest): Record<string, string> =>
+  typeof body === 'object' && 'length' in body && !(body instanceof Uint8Array)
+    ? { 'content-length': String(body.length) }
+    : {};
 
 const proxyHeaders = ({ proxyAuthorization }: Way): Record<string, string> =>
   proxyAuthorization === undefined ? {} : { 'proxy-authorization': proxyAuthorization.reveal() };

@@ -1,6 +1,7 @@
 /** The ports of registries and of any other kind of remote. */
 import type { ByteStream, CallOptions, OpenOptions } from '../call.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { Reference } from '../oci/reference.ts';
 
 export interface Resolved {
@@ -26,9 +27,45 @@ export interface ResolveOptions extends CallOptions {
   readonly willFetch?: boolean;
 }
 
-/** From a reference to a descriptor, and to what reads its repository. */
+/** Content that can be opened again: a retry, a 401 and a redirect all need the bytes a second time. */
+export interface ContentSource {
+  open(opts: OpenOptions): Promise<ByteStream>;
+}
+
+export interface PushOptions extends CallOptions {
+  /** Told how many bytes of the content are on their way, or there. */
+  readonly onProgress?: (offset: number) => void;
+}
+
+/** Writes content to one repository. All of it is idempotent: what is there already is success. */
+export interface Pusher {
+  /** What a tag means here, by asking; undefined when there is no such tag. */
+  lookup(tag: string, opts: CallOptions): Promise<Digest | undefined>;
+  /** Whether the repository has the content, by asking it. */
+  has(kind: ContentKind, desc: Descriptor, opts: CallOptions): Promise<boolean>;
+  /**
+   * Makes a blob appear here that the same registry has elsewhere, in the repository `from` where that is known. False: the registry
+   * does not do that, and nothing has changed.
+   */
+  mount(desc: Descriptor, from: string | undefined, opts: CallOptions): Promise<boolean>;
+  /** Sends a blob. @throws GantryError DIGEST_MISMATCH, SIZE_MISMATCH (nothing is kept there), DENIED, TOO_LARGE, ... */
+  push(desc: Descriptor, source: ContentSource, opts: PushOptions): Promise<void>;
+  /**
+   * Puts a manifest, byte for byte: under a tag, or by its digest where none is given.
+   * @throws GantryError NOT_FOUND with origin `target` when something that it refers to is not there
+   */
+  putManifest(desc: Descriptor, bytes: Uint8Array, opts: CallOptions & { readonly tag?: string }): Promise<PutManifest>;
+}
+
+export interface PutManifest {
+  /** The registry took note of the subject (`OCI-Subject`), so that its list of referrers needs no help. */
+  readonly subject: boolean;
+}
+
+/** From a reference to a descriptor, and to what reads and writes its repository. */
 export interface Resolver {
   resolve(ref: Reference, opts: ResolveOptions): Promise<Resolved>;
   /** `repository` is `host[:port]/path`, as Reference.repository gives it. */
   fetcher(repository: string): Fetcher;
+  pusher(repository: string): Pusher;
 }

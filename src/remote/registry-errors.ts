@@ -1,5 +1,5 @@
 /** From a registry's answer to an error: the status classes, the error document (distribution-spec, "Error Codes"), Retry-After. */
-import { type ErrorCode, type ErrorDetails, GantryError } from '../errors.ts';
+import { asGantryError, type ErrorCode, type ErrorDetails, GantryError } from '../errors.ts';
 
 const MAX_RETRY_AFTER_MS = 24 * 3600_000;
 const MAX_DETAIL = 200;
@@ -53,19 +53,37 @@ export function answerError(answer: Answer, nowMs: number = Date.now()): GantryE
 }
 
 /** The same error, with the content that it is about, where it does not say so itself. */
-export function aboutContent(err: GantryError, digest: string | undefined): GantryError {
-  if (digest === undefined || err.digest !== undefined) return err;
-  const given = Object.entries({
-    origin: err.origin,
-    cause: err.cause,
-    retryAfterMs: err.retryAfterMs,
-    status: err.status,
-    host: err.host,
-    hint: err.hint,
-    digest,
-  }).filter(([, value]) => value !== undefined);
-  const details: ErrorDetails = Object.fromEntries(given);
-  return new GantryError(err.code, err.message, details);
+export const aboutContent = (err: GantryError, digest: string | undefined): GantryError =>
+  digest === undefined || err.digest !== undefined ? err : changed(err, { digest });
+
+/** What a request to a target threw: the client, which knows no sides, takes all for sources. */
+export function targetError(thrown: unknown, digest: string | undefined): GantryError {
+  const err = asGantryError(thrown, 'NETWORK');
+  if (err.code === 'CANCELLED' || err.origin === 'user') return err;
+  return changed(err, { origin: 'target', digest: err.digest ?? digest });
+}
+
+function changed(err: GantryError, details: Readonly<Record<string, unknown>>): GantryError {
+  const { origin, cause, retryAfterMs, status, host, hint, digest } = err;
+  const all = { origin, cause, retryAfterMs, status, host, hint, digest, ...details };
+  const given: ErrorDetails = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+  return new GantryError(err.code, err.message, given);
+}
+
+/** The codes of an error document (distribution-spec, "Error Codes"). */
+export function errorCodes(body: Uint8Array): string[] {
+  const document = parsed(body);
+  if (!isObject(document) || !Array.isArray(document['errors'])) return [];
+  const errors: readonly unknown[] = document['errors'];
+  return errors.flatMap((each) => (isObject(each) && typeof each['code'] === 'string' ? [each['code']] : []));
+}
+
+function parsed(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch {
+    return undefined;
+  }
 }
 
 /** For a limit that is not waited for: when another try makes sense. */
@@ -96,12 +114,7 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 
 /** What the error document says, on one line, without control characters; empty for anything else, such as HTML. */
 export function errorDetail(body: Uint8Array, secrets: readonly string[] = []): string {
-  let document: unknown;
-  try {
-    document = JSON.parse(new TextDecoder().decode(body));
-  } catch {
-    return '';
-  }
+  const document = parsed(body);
   if (!isObject(document)) return '';
   const { errors } = document;
   const listed: unknown = Array.isArray(errors) ? errors[0] : undefined;

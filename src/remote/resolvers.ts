@@ -1,6 +1,6 @@
 import { GantryError } from '../errors.ts';
 import type { Reference } from '../oci/reference.ts';
-import type { Fetcher, ResolveOptions, Resolved, Resolver } from './ports.ts';
+import type { Fetcher, Pusher, ResolveOptions, Resolved, Resolver } from './ports.ts';
 
 export interface ResolverEntry {
   /** Whether it serves a repository, `host[:port]/path`. */
@@ -26,9 +26,13 @@ export class ResolverTable implements Resolver {
     return this.#pick(repository).fetcher(repository);
   }
 
+  pusher(repository: string): Pusher {
+    return this.#pick(repository).pusher(repository);
+  }
+
   #pick(repository: string): Resolver {
     const entry = this.#entries.find((each) => each.matches(repository));
     if (entry !== undefined) return entry.resolver;
-    throw new GantryError('UNSUPPORTED', `nothing is registered that reads ${repository}`, { origin: 'user' });
+    throw new GantryError('UNSUPPORTED', `nothing is registered for ${repository}`, { origin: 'user' });
   }
 }

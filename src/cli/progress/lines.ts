@@ -13,14 +13,16 @@ export function rowLine(row: Row): string {
   return `${ref} ${row.state.padEnd(STATE_WIDTH)} |${bar(row)}| ${amount(row)}`.trimEnd();
 }
 
+const isHere = ({ state }: Row): boolean => state === 'done' || state === 'exists' || state === 'mounted';
+
 function bar(row: Row): string {
-  const share = row.state === 'done' || row.state === 'exists' ? 1 : row.total === 0 ? 0 : row.offset / row.total;
+  const share = isHere(row) ? 1 : row.total === 0 ? 0 : row.offset / row.total;
   const filled = Math.min(BAR_WIDTH, Math.floor(share * BAR_WIDTH));
   return '+'.repeat(filled) + '-'.repeat(BAR_WIDTH - filled);
 }
 
 function amount(row: Row): string {
-  if (row.state === 'done' || row.state === 'exists') return bytesText(row.total).padStart(10);
+  if (isHere(row)) return bytesText(row.total).padStart(10);
   if (row.offset === 0) return '';
   const [done, total] = [bytesText(row.offset), bytesText(row.total)];
   const [, unit = ''] = total.split(' ');

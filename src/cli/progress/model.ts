@@ -1,9 +1,9 @@
 /** What a run has done so far, gathered from the dispatcher's events; how it is shown is the business of the views. */
 import type { DispatchEvent, ImageResult } from '../../flow/dispatcher.ts';
-import { type ContentNode, type Node, nodeKey } from '../../flow/handler.ts';
+import { type ContentNode, isRepository, type NodeEvent, nodeKey } from '../../flow/handler.ts';
 import { refKey } from '../../oci/ref-key.ts';
 
-export type RowState = 'waiting' | 'busy' | 'downloading' | 'done' | 'exists' | 'failed';
+export type RowState = 'waiting' | 'busy' | 'downloading' | 'copying' | 'done' | 'exists' | 'mounted' | 'failed';
 
 export interface Row {
   /** `layer-sha256:3b28...`, whole. */
@@ -70,7 +70,7 @@ export class ProgressModel {
     const row = this.#row(node);
     switch (event.kind) {
       case 'node':
-        this.#nodeEvent(row, event.event);
+        this.#nodeEvent(row, event.event, isRepository(node.target) ? 'copying' : 'downloading');
         return;
       case 'failed':
         row.state = 'failed';
@@ -82,21 +82,22 @@ export class ProgressModel {
     }
   }
 
-  #nodeEvent(row: Row, event: Extract<DispatchEvent, { kind: 'node' }>['event']): void {
+  #nodeEvent(row: Row, event: NodeEvent, moving: 'copying' | 'downloading'): void {
     switch (event.kind) {
       case 'progress': {
         // The first report of a transfer says where it starts: what an earlier attempt has left is here, not transferred.
-        const starts = row.state !== 'downloading';
+        const starts = row.state !== moving;
         if (!starts) this.#transferred += Math.max(0, event.offset - row.offset);
         this.#here += event.offset - row.offset;
         row.offset = event.offset;
-        row.state = 'downloading';
+        row.state = moving;
         return;
       }
       case 'present':
+      case 'mounted':
         this.#here += row.total - row.offset;
         row.offset = row.total;
-        if (row.state !== 'done') row.state = 'exists';
+        if (row.state !== 'done') row.state = event.kind === 'present' ? 'exists' : 'mounted';
         return;
       case 'fetched': {
         // Of a transfer on a farm not every report comes here.
@@ -131,6 +132,3 @@ export class ProgressModel {
     return row;
   }
 }
-
-/** The name of a root for people. */
-export const imageName = (node: Node): string => (node.kind === 'image' ? node.name : node.desc.digest);

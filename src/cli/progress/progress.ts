@@ -1,10 +1,11 @@
 /** Progress on stderr, in the form that suits whoever reads it. */
 import type { DispatchEvent } from '../../flow/dispatcher.ts';
+import { nodeLabel } from '../../flow/handler.ts';
 import type { Cli } from '../cli.ts';
 import { errorLine } from '../print-error.ts';
 import { bytesText, durationText } from '../units.ts';
 import { elapsedLine, heartbeatLine } from './lines.ts';
-import { imageName, ProgressModel } from './model.ts';
+import { ProgressModel } from './model.ts';
 import { Screen } from './screen.ts';
 
 export type ProgressMode = 'auto' | 'tty' | 'plain' | 'json' | 'quiet';
@@ -86,7 +87,7 @@ function lines(
 
 function terminalLine(event: DispatchEvent): string | undefined {
   if (event.kind === 'node' && event.event.kind === 'resolved') {
-    return `${imageName(event.node)}: resolved ${event.event.desc.digest}`;
+    return `${nodeLabel(event.node)}: resolved ${event.event.desc.digest}`;
   }
   return undefined;
 }
@@ -99,8 +100,8 @@ function plainLine(event: DispatchEvent, model: ProgressModel): string | undefin
   const { root, state, desc, error } = event.result;
   const { ended, total } = model.images;
   const where = total === 1 ? '' : ` (${ended}/${total}, ${bytesText(model.here)}, ${durationText(model.elapsedMs)})`;
-  if (state === 'done') return `${imageName(root)}: done ${desc?.digest ?? ''}${where}`;
-  return `${imageName(root)}: ${state}: ${errorLine(error)}${where}`;
+  if (state === 'done') return `${nodeLabel(root)}: done ${desc?.digest ?? ''}${where}`;
+  return `${nodeLabel(root)}: ${state}: ${errorLine(error)}${where}`;
 }
 
 function jsonLine(event: DispatchEvent): string | undefined {
@@ -108,7 +109,7 @@ function jsonLine(event: DispatchEvent): string | undefined {
     const { root, state, desc, error } = event.result;
     return JSON.stringify({
       kind: 'image',
-      name: imageName(root),
+      name: nodeLabel(root),
       state,
       digest: desc?.digest,
       code: error?.code,
@@ -116,7 +117,7 @@ function jsonLine(event: DispatchEvent): string | undefined {
     });
   }
   if (event.kind === 'node' && event.event.kind === 'resolved') {
-    return JSON.stringify({ kind: 'resolved', name: imageName(event.node), digest: event.event.desc.digest });
+    return JSON.stringify({ kind: 'resolved', name: nodeLabel(event.node), digest: event.event.desc.digest });
   }
   return undefined;
 }

@@ -7,7 +7,16 @@ const FALLBACK_ROWS = 24;
 const FALLBACK_COLUMNS = 80;
 
 /** What deserves a line when there are not enough for all: what moves, then what waits, then what has ended. */
-const RANK: Readonly<Record<RowState, number>> = { downloading: 0, busy: 1, failed: 2, waiting: 3, done: 4, exists: 5 };
+const RANK: Readonly<Record<RowState, number>> = {
+  downloading: 0,
+  copying: 0,
+  busy: 1,
+  failed: 2,
+  waiting: 3,
+  done: 4,
+  mounted: 5,
+  exists: 6,
+};
 
 /** A block of rows at the bottom of a terminal, drawn anew ten times a second at most; other lines scroll by above it. */
 export class Screen {

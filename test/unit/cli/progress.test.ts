@@ -24,7 +24,16 @@ const said = (node: ContentNode, event: NodeEvent): DispatchEvent => ({ kind: 'n
 const added = (node: ContentNode): DispatchEvent => ({ kind: 'added', node });
 const ended = (name: string, state: ImageState, error?: GantryError): DispatchEvent => ({
   kind: 'image',
-  result: { root: root(name), state, desc: state === 'done' ? layer(name).desc : undefined, error },
+  result: {
+    root: root(name),
+    state,
+    desc: state === 'done' ? layer(name).desc : undefined,
+    error,
+    isEqual: false,
+    bytes: 0,
+    mounted: 0,
+    tookMs: 0,
+  },
 });
 
 /** A terminal that keeps each write as a frame. */

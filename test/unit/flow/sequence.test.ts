@@ -39,7 +39,7 @@ test('settles run in order, and a handler may have none', async () => {
   const leaf: Visit = { kind: 'leaf' };
   const mute: Handler = { visit: async () => leaf };
   const both = sequence(answering('1', leaf, log), mute, sequence(answering('2', leaf, log)));
-  await both.settle?.(root('r'), { ...context(), children: [] });
+  await both.settle?.(root('r'), { ...context(), children: [], carry: '', round: 0 });
   assert.deepEqual(log, ['settle 1', 'settle 2']);
 });
 
@@ -51,7 +51,10 @@ test('an error ends a sequence', async () => {
   };
   const both = sequence(bad, answering('2', { kind: 'leaf' }, log));
   await assert.rejects(both.visit(root('r'), context()), /bad/);
-  await assert.rejects(async () => both.settle?.(root('r'), { ...context(), children: [] }), /bad/);
+  await assert.rejects(
+    async () => both.settle?.(root('r'), { ...context(), children: [], carry: '', round: 0 }),
+    /bad/,
+  );
   assert.deepEqual(log, []);
 });
 

@@ -72,7 +72,10 @@ test('every error leaves with a code', async () => {
     settle: () => Promise.reject(new GantryError('DENIED', 'no', { origin: 'target' })),
   };
   await assert.rejects(step(bad), { code: 'INTERNAL', message: 'oops' });
-  await assert.rejects(settleStep(bad, node, { ...context(), children: [] }), { code: 'DENIED', origin: 'target' });
+  await assert.rejects(
+    settleStep(bad, node, { ...context(), children: [], carry: '', round: 0 }, { depth: 0, limits: DEFAULT_LIMITS }),
+    { code: 'DENIED', origin: 'target' },
+  );
 });
 
 test('whatever breaks after an abort broke because of it', async () => {
@@ -91,7 +94,10 @@ test('whatever breaks after an abort broke because of it', async () => {
     settle: async () => void (called = true),
   };
   await assert.rejects(step(late, 0, ctx), { code: 'CANCELLED' });
-  await assert.rejects(settleStep(late, node, { ...ctx, children: [] }), { code: 'CANCELLED' });
+  await assert.rejects(
+    settleStep(late, node, { ...ctx, children: [], carry: '', round: 0 }, { depth: 0, limits: DEFAULT_LIMITS }),
+    { code: 'CANCELLED' },
+  );
   assert.equal(called, false);
 });
 
@@ -104,6 +110,11 @@ test('settle may use this', async () => {
     }
   }
   const counter = new Counter();
-  await settleStep(counter, node, { ...context(), children: [] });
+  await settleStep(
+    counter,
+    node,
+    { ...context(), children: [], carry: '', round: 0 },
+    { depth: 0, limits: DEFAULT_LIMITS },
+  );
   assert.equal(counter.count, 1);
 });

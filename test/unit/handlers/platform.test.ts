@@ -62,6 +62,11 @@ test('an index without the wanted platform says what it has, a dozen at most', a
 test('settle is that of the handler below', async () => {
   let settled = 0;
   const below: Handler = { visit: async () => ({ kind: 'leaf' }), settle: async () => void (settled += 1) };
-  await filterPlatforms(() => parseMatcher(''))(below).settle?.(rootNode(index), { ...context(), children: [] });
+  await filterPlatforms(() => parseMatcher(''))(below).settle?.(rootNode(index), {
+    ...context(),
+    children: [],
+    carry: '',
+    round: 0,
+  });
   assert.equal(settled, 1);
 });

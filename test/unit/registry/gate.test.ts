@@ -9,9 +9,9 @@ const opts = { signal: never };
 describe('the gate of a registry', () => {
   it('lets so many in, and the next one when a place is given back, once', async () => {
     const gate = new Gate(2);
-    const [one] = await Promise.all([gate.enter(opts), gate.enter(opts)]);
+    const [one] = await Promise.all([gate.enter('read', opts), gate.enter('read', opts)]);
     let third = false;
-    const waiting = gate.enter(opts).then((leave) => {
+    const waiting = gate.enter('read', opts).then((leave) => {
       third = true;
       return leave;
     });
@@ -21,7 +21,7 @@ describe('the gate of a registry', () => {
     one();
     const leave = await waiting;
     const stop = new AbortController();
-    const full = gate.enter({ signal: stop.signal });
+    const full = gate.enter('read', { signal: stop.signal });
     stop.abort(new Error('full'));
     await assert.rejects(full, /full/);
     leave();
@@ -32,14 +32,14 @@ describe('the gate of a registry', () => {
     gate.closeFor(60, 'first', 1000);
     gate.closeFor(5, 'second', 1000);
     const began = performance.now();
-    (await gate.enter(opts))();
+    (await gate.enter('read', opts))();
     assert.ok(performance.now() - began >= 58);
   });
 
   it('does not wait longer than it may', async () => {
     const gate = new Gate(1);
     gate.closeFor(5000, 'r.example answered 429', 1000);
-    const err: unknown = await gate.enter(opts).catch((reason: unknown) => reason);
+    const err: unknown = await gate.enter('read', opts).catch((reason: unknown) => reason);
     assert.ok(isCode(err, 'RATE_LIMITED'));
     assert.equal(err.message, 'r.example answered 429');
     assert.ok((err.retryAfterMs ?? 0) > 4900);
@@ -49,22 +49,22 @@ describe('the gate of a registry', () => {
     const gate = new Gate(1);
     gate.closeFor(20, 'a limit', 0);
     gate.closeFor(40, 'an outage', 1000);
-    await assert.rejects(gate.enter(opts), /an outage/);
+    await assert.rejects(gate.enter('read', opts), /an outage/);
     const other = new Gate(1);
     other.closeFor(40, 'an outage', 1000);
     other.closeFor(20, 'a limit', 0);
-    await assert.rejects(other.enter(opts), /an outage/);
+    await assert.rejects(other.enter('read', opts), /an outage/);
     const end = performance.now() + 40;
     while (performance.now() < end) await new Promise((done) => setImmediate(done));
     gate.closeFor(20, 'an outage', 1000);
-    (await gate.enter(opts))();
+    (await gate.enter('read', opts))();
   });
 
   it('who waits for the time holds no place, and can give up', async () => {
     const gate = new Gate(1);
     gate.closeFor(500, 'later', 1000);
     const stop = new AbortController();
-    const waiting = gate.enter({ signal: stop.signal });
+    const waiting = gate.enter('read', { signal: stop.signal });
     stop.abort(new Error('enough'));
     await assert.rejects(waiting, /enough/);
   });

@@ -1,0 +1,44 @@
+import { randomUUID } from 'node:crypto';
+import type { CallOptions } from '../call.ts';
+import type { DispatchEvent, RunResult } from '../flow/dispatcher.ts';
+import type { ImageNode } from '../flow/handler.ts';
+import { LocalDispatcher } from '../flow/local-dispatcher.ts';
+import { copyHandler, copyNode } from '../handlers/copy.ts';
+import type { Reference } from '../oci/reference.ts';
+import { LocalPlaces } from '../remote/places.ts';
+import type { Resolver } from '../remote/ports.ts';
+
+/** One image, and what it is to be called. */
+export interface CopyPair {
+  readonly source: Reference;
+  readonly target: Reference;
+}
+
+export interface CopyRequest {
+  readonly pairs: readonly CopyPair[];
+  /** What formatSelection says. */
+  readonly selection: string;
+  readonly concurrency: number;
+}
+
+export interface CopyImagesOptions extends CallOptions {
+  readonly onEvent?: (event: DispatchEvent) => void;
+  /** Called when all images are done: makes what was written to archives appear. */
+  readonly commit?: (opts: CallOptions) => Promise<void>;
+}
+
+/** Copies images in this process. Failures are in the result; an abort gives a result, too. */
+export async function copyImages(
+  resolver: Resolver,
+  request: CopyRequest,
+  opts: CopyImagesOptions,
+): Promise<RunResult> {
+  const handler = copyHandler({ resolver, places: new LocalPlaces(), isAlone: true });
+  const dispatcher = new LocalDispatcher({ handler, concurrency: request.concurrency });
+  const result = await dispatcher.dispatch({ id: randomUUID(), roots: copyRoots(request) }, opts);
+  if (result.images.every(({ state }) => state === 'done')) await opts.commit?.({ signal: opts.signal });
+  return result;
+}
+
+export const copyRoots = ({ pairs, selection }: Pick<CopyRequest, 'pairs' | 'selection'>): ImageNode[] =>
+  pairs.map(({ source, target }) => copyNode({ source, target: target.repository, tag: target.tag, selection }));

@@ -1,0 +1,142 @@
+/** How a blob comes to a repository: it is there, the registry has it elsewhere, or it is sent. */
+import type { CallOptions } from '../call.ts';
+import type { ContentNode, HandlerContext, Visit } from '../flow/handler.ts';
+import { placeOf } from '../flow/handler.ts';
+import { Slots } from '../flow/slots.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { BlobPlaces, Place } from '../remote/places.ts';
+import type { ContentSource, Resolver } from '../remote/ports.ts';
+
+export interface BlobCopyParts {
+  readonly resolver: Resolver;
+  readonly places: BlobPlaces;
+}
+
+/** How much has to go before it is worth telling. */
+const REPORT_BYTES = 256 << 10;
+/** Mounts of one manifest at a time. */
+const MOUNTS = 8;
+
+export class BlobCopy {
+  readonly #parts: BlobCopyParts;
+  /** Blobs that are being shared, by repository and digest. */
+  readonly #sharing = new Map<string, Promise<boolean>>();
+
+  constructor(parts: BlobCopyParts) {
+    this.#parts = parts;
+  }
+
+  /** Makes sure that the node's repository has its blob. */
+  async bring(node: ContentNode, ctx: HandlerContext): Promise<Visit> {
+    const { desc, target } = node;
+    const { resolver, places } = this.#parts;
+    const pusher = resolver.pusher(target);
+    const [place] = await places.find(target, [desc.digest], ctx);
+    if (place?.isHere === true || (await pusher.has('blob', desc, ctx))) {
+      ctx.report({ kind: 'present' });
+    } else if (node.kind === 'blob' && (await this.#mount(desc, target, mountFrom(node, place), ctx))) {
+      ctx.report({ kind: 'mounted' });
+    } else {
+      ctx.report({ kind: 'progress', offset: 0 });
+      await pusher.push(desc, this.#source(node), { signal: ctx.signal, onProgress: reporter(ctx) });
+      ctx.report({ kind: 'fetched', bytes: desc.size });
+    }
+    await places.add(target, [desc.digest], ctx);
+    return { kind: 'leaf' };
+  }
+
+  /** Makes blobs that the registry has appear in the node's repository, too. Answers those that have to be sent to it. */
+  async share(node: ContentNode, blobs: readonly Descriptor[], ctx: HandlerContext): Promise<Descriptor[]> {
+    const { target } = node;
+    const places = await this.#parts.places.find(
+      target,
+      blobs.map(({ digest }) => digest),
+      ctx,
+    );
+    const absent = blobs.filter((_desc, i) => places[i]?.isHere !== true);
+    if (absent.length === 0) return [];
+    const here = await this.#each(absent, ctx, (desc) =>
+      this.#once(`${target} ${desc.digest}`, () => this.#shareOne(desc, target, ctx)),
+    );
+    return absent.filter((_desc, i) => here[i] !== true);
+  }
+
+  async #shareOne(desc: Descriptor, target: string, ctx: HandlerContext): Promise<boolean> {
+    const { places, resolver } = this.#parts;
+    const [place] = await places.find(target, [desc.digest], ctx); // again: another manifest may have seen to it
+    if (place?.isHere === true) return true;
+    if (await this.#mount(desc, target, place?.elsewhere, ctx)) ctx.report({ kind: 'mounted' });
+    else if (!(await resolver.pusher(target).has('blob', desc, ctx))) return false;
+    await places.add(target, [desc.digest], ctx);
+    return true;
+  }
+
+  /** Tags of one repository have most blobs in common: one of them sees to a blob, and the others wait for that. */
+  async #once(key: string, work: () => Promise<boolean>): Promise<boolean> {
+    const running = this.#sharing.get(key)?.catch(() => undefined);
+    await running;
+    const mine = work();
+    this.#sharing.set(key, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.#sharing.get(key) === mine) this.#sharing.delete(key);
+    }
+  }
+
+  /** The registry says that something is missing: forgets what is believed of these blobs, and asks. Answers those that are not there. */
+  async recheck({ target }: ContentNode, blobs: readonly Descriptor[], opts: CallOptions): Promise<Descriptor[]> {
+    const { places, resolver } = this.#parts;
+    const here = await this.#each(blobs, opts, (desc) => resolver.pusher(target).has('blob', desc, opts));
+    const missing = blobs.filter((_desc, i) => here[i] !== true);
+    await places.forget(
+      target,
+      missing.map(({ digest }) => digest),
+      opts,
+    );
+    return missing;
+  }
+
+  async #each<T, R>(items: readonly T[], { signal }: CallOptions, work: (item: T) => Promise<R>): Promise<R[]> {
+    const slots = new Slots(MOUNTS);
+    return Promise.all(
+      items.map(async (item) => {
+        const leave = await slots.take(signal);
+        try {
+          return await work(item);
+        } finally {
+          leave();
+        }
+      }),
+    );
+  }
+
+  async #mount(desc: Descriptor, target: string, from: string | undefined, opts: CallOptions): Promise<boolean> {
+    const { places, resolver } = this.#parts;
+    const registry = placeOf(target);
+    if (from === undefined || (await places.refusesMounts(registry, opts))) return false;
+    if (await resolver.pusher(target).mount(desc, from, opts)) return true;
+    // It may have been deleted there. Only of what is there it can be said that the registry does not share it.
+    if (await resolver.pusher(from).has('blob', desc, opts)) await places.setRefusesMounts(registry, opts);
+    else await places.forget(from, [desc.digest], opts);
+    return false;
+  }
+
+  #source({ source, desc }: ContentNode): ContentSource {
+    const fetcher = this.#parts.resolver.fetcher(source);
+    return { open: (opts) => fetcher.fetch('blob', desc, opts) };
+  }
+}
+
+/** A copy within one registry starts with the best place to mount from. */
+const mountFrom = ({ source, target }: ContentNode, place: Place | undefined): string | undefined =>
+  place?.elsewhere ?? (placeOf(source) === placeOf(target) && source !== target ? source : undefined);
+
+function reporter(ctx: HandlerContext): (offset: number) => void {
+  let reported = 0;
+  return (offset) => {
+    if (offset - reported < REPORT_BYTES && offset >= reported) return;
+    reported = offset;
+    ctx.report({ kind: 'progress', offset });
+  };
+}
