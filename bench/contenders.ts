@@ -13,6 +13,8 @@ export interface PullTask {
   readonly target: string;
   /** An existing directory for lists that the command reads. */
   readonly scratch: string;
+  /** `127.0.0.1:port` of the registry that a mirror goes to. */
+  readonly to?: string;
 }
 
 export type ContenderName = 'gantry' | 'crane' | 'oras' | 'skopeo' | 'curl';
@@ -29,7 +31,7 @@ export interface Contender {
 const LANES = 8;
 const CRANE_CALLS = 4;
 
-const referenceOf = (host: string, image: CorpusImage): string => `${host}/${image.repository}:${image.tag}`;
+export const referenceOf = (host: string, image: CorpusImage): string => `${host}/${image.repository}:${image.tag}`;
 
 /** The name of an image within the layout: one layout holds all repositories, so the repository is part of it. */
 const layoutTag = (image: CorpusImage): string => `${image.repository.replaceAll('/', '-')}-${image.tag}`;

@@ -1,5 +1,6 @@
 import { contenders, type ContenderName } from './contenders.ts';
 import { serveCorpus, type CorpusPlan } from './corpus.ts';
+import { openMirrorTarget } from './mirror.ts';
 import { largePlan, pullPlan, type LargeSizes } from './plans.ts';
 import { comparePulls, describeRows, type PullOptions, type Row } from './pull.ts';
 import { describeStart, measureStart } from './start.ts';
@@ -58,6 +59,19 @@ async function pullJob(options: JobOptions, mode: PullOptions['mode']): Promise<
   return { text, data: { corpus: { digest, bytes, images: images.length }, rows }, ok: allGood(rows), compares: true };
 }
 
+/** From one docker-registry into another. */
+async function mirrorJob(options: JobOptions, mode: PullOptions['mode']): Promise<JobResult> {
+  const { corpus, registry } = await serve(options, pullPlan());
+  await using source = registry;
+  const { images, bytes, digest } = corpus;
+  await using destination = await openMirrorTarget(options.bin, `${options.workspace}/target`, corpus);
+  const rows = await comparePulls({ ...options, host: source.host, corpus, images, mode, destination });
+  const what = mode === 'fresh' ? 'into an empty registry' : 'again, all is there';
+  const title = `mirror of ${images.length} tags, ${mb(bytes)} of distinct blobs, ${what}; medians of ${options.rounds}`;
+  const text = `${title}\n\n${describeRows(rows, mode === 'fresh' ? bytes : 0)}`;
+  return { text, data: { corpus: { digest, bytes, images: images.length }, rows }, ok: allGood(rows), compares: true };
+}
+
 /** Memory: the peaks should depend neither on the size of a blob nor on how many come at once. */
 async function largeJob(options: JobOptions): Promise<JobResult> {
   const { corpus, registry } = await serve(options, largePlan(options.sizes));
@@ -95,6 +109,8 @@ export interface Job {
 export const JOBS: Readonly<Record<string, Job>> = {
   pull: { about: 'pull 72 tags into one new OCI layout', rounds: 3, run: (o) => pullJob(o, 'fresh') },
   noop: { about: 'pull them again into a layout that has everything', rounds: 3, run: (o) => pullJob(o, 'again') },
+  mirror: { about: 'mirror 72 tags into an empty registry', rounds: 3, run: (o) => mirrorJob(o, 'fresh') },
+  'mirror-noop': { about: 'mirror them again, nothing to do', rounds: 5, run: (o) => mirrorJob(o, 'again') },
   large: { about: 'memory: one large layer, and many at once', rounds: 1, run: largeJob },
   start: { about: 'start-up time of gantry, from the checkout and as installed', rounds: 20, run: startJob },
   corpus: { about: 'only build and check the images that pull, noop and start use', rounds: 1, run: corpusJob },

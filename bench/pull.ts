@@ -22,7 +22,26 @@ export interface PullOptions {
   /** `fresh`: into a new layout; `again`: into one that has everything. */
   readonly mode: 'fresh' | 'again';
   readonly say: Say;
+  /** A layout for each contender unless given. */
+  readonly destination?: Destination;
 }
+
+/** Where content goes, and how it is told that all of it came there. */
+export interface Destination {
+  readonly contenders: readonly Contender[];
+  /** What the task says beyond a pull. */
+  readonly to?: string;
+  /** Makes it empty. */
+  drop(task: PullTask): Promise<void>;
+  /** `deep`: every byte. */
+  verify(contender: Contender, task: PullTask, deep: boolean): Promise<Verdict>;
+}
+
+const layouts = (bin: string, images: number): Destination => ({
+  contenders: contenders(bin, images),
+  drop: (task) => rm(task.target, { recursive: true, force: true }),
+  verify: ({ kind }, task, deep) => (kind === 'floor' ? verifyFiles(task) : verifyLayout(task, deep)),
+});
 
 export interface Row {
   readonly name: ContenderName;
@@ -41,6 +60,7 @@ export interface Row {
 }
 
 interface Entry {
+  readonly destination: Destination;
   readonly contender: Contender;
   readonly task: PullTask;
   readonly runs: Measured[];
@@ -67,7 +87,7 @@ async function runOnce(entry: Entry, what: 'time' | 'memory'): Promise<Measured>
   const command = await contender.prepare(task);
   settleDisk();
   const measured = await measure(command, join(task.scratch, `${contender.name}.log`), what);
-  const found = contender.kind === 'floor' ? await verifyFiles(task) : await verifyLayout(task, what === 'memory');
+  const found = await entry.destination.verify(contender, task, what === 'memory');
   const note = [measured.failure, found.note].filter(Boolean).join('; ');
   const complete = found.complete && measured.failure === undefined;
   entry.verdict =
@@ -75,7 +95,7 @@ async function runOnce(entry: Entry, what: 'time' | 'memory'): Promise<Measured>
   return measured;
 }
 
-const drop = (entry: Entry): Promise<void> => rm(entry.task.target, { recursive: true, force: true });
+const drop = ({ destination, task }: Entry): Promise<void> => destination.drop(task);
 
 /** A run whose time does not count: fills caches and, for `again`, the layout. Its memory does, and every byte of its result is checked. */
 async function warmUp(entry: Entry, mode: PullOptions['mode'], say: Say): Promise<Measured> {
@@ -113,12 +133,22 @@ function entriesOf(options: PullOptions): Entry[] {
   const { host, corpus, images, workspace } = options;
   const used = new Set(images.flatMap((i) => i.blobs));
   const blobs = corpus.blobs.filter((b) => used.has(b.digest));
-  return contenders(options.bin, images.length)
+  const { destination = layouts(options.bin, images.length) } = options;
+  const to = destination.to === undefined ? {} : { to: destination.to };
+  return destination.contenders
     .filter((c) => options.only.length === 0 || options.only.includes(c.name))
     .filter((c) => options.mode === 'fresh' || c.kind !== 'floor')
     .map((contender, i) => ({
+      destination,
       contender,
-      task: { host, images, blobs, target: join(workspace, `layout-${i}`), scratch: join(workspace, 'scratch') },
+      task: {
+        host,
+        images,
+        blobs,
+        target: join(workspace, `layout-${i}`),
+        scratch: join(workspace, 'scratch'),
+        ...to,
+      },
       runs: [],
       memory: undefined,
       verdict: nothingBroken(''),

@@ -56,6 +56,13 @@ export class PushClient implements Disposable {
     return res.statusCode === 200 ? Number(res.headers['content-length']) : undefined;
   }
 
+  /** What a tag means, or undefined if there is none. */
+  async digestOfTag(repository: string, tag: string): Promise<string | undefined> {
+    const res = await this.#send('HEAD', this.#url(`${repository}/manifests/${tag}`), [200, 404]);
+    const digest = res.headers['docker-content-digest'];
+    return res.statusCode === 200 && typeof digest === 'string' ? digest : undefined;
+  }
+
   /** Uploads a stream whose digest is known only when it has ended. */
   async stream(repository: string, body: AsyncIterable<Buffer>, digest: () => Digest): Promise<void> {
     const opened = await this.#send('POST', this.#url(`${repository}/blobs/uploads/`), [202]);

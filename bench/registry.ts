@@ -41,10 +41,10 @@ async function answers(host: string): Promise<boolean> {
   }
 }
 
-/** Starts docker-registry over `storage` on a free port of loopback. Its configuration and log go into `scratch`. */
-export async function startRegistry(storage: string, scratch: string): Promise<Registry> {
+/** Starts docker-registry over `storage` on a port of loopback, a free one unless given. Its configuration and log go into `scratch`. */
+export async function startRegistry(storage: string, scratch: string, port?: number): Promise<Registry> {
   await mkdir(scratch, { recursive: true });
-  const host = `127.0.0.1:${await freePort()}`;
+  const host = `127.0.0.1:${port ?? (await freePort())}`;
   const file = join(scratch, 'registry.yml');
   await writeFile(file, config(storage, host));
   await using log = await open(join(scratch, 'registry.log'), 'w');

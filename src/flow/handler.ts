@@ -3,6 +3,7 @@
  * them. Handlers know what a node means; dispatchers know when and where it is handled.
  */
 import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
 import { registryOf } from '../oci/location.ts';
 
 /** Content and where it stands in a graph. That follows from position, never from a media type: see oci/manifest.ts. */
@@ -51,8 +52,17 @@ export type Visit =
 
 /** Something that happened to a node, for progress and counters. Bytes count from the start of the content. */
 export type NodeEvent =
-  /** `isEqual`: what the image is called at the target means the same already. */
-  | { readonly kind: 'resolved'; readonly desc: Descriptor; readonly isEqual?: boolean }
+  /**
+   * `isEqual`: what the image is called at the target means the same already. `was`: what it means there, where it does. `from`: what
+   * the reference means at the source, where that is something else than what the image will be.
+   */
+  | {
+      readonly kind: 'resolved';
+      readonly desc: Descriptor;
+      readonly isEqual?: boolean;
+      readonly was?: Digest;
+      readonly from?: Digest;
+    }
   | { readonly kind: 'progress'; readonly offset: number }
   /** The content has come to its target over the wire. */
   | { readonly kind: 'fetched'; readonly bytes: number }

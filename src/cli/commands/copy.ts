@@ -15,6 +15,7 @@ export const command = (cli: Cli) =>
     .argument('[target]', 'what it is to be called, such as registry:5000/mirror/redis:7')
     .argument('[more...]', 'with --to: more images')
     .option('--to <place>', 'copy all that is named to an archive, or below a repository, under the names it has')
+    .option('--overwrite', 'replace an archive file that exists')
     .addHelpText(
       'after',
       `
@@ -29,8 +30,8 @@ Examples:
   gantry copy -a --to oci-archive:images.tar redis:7 ghcr.io/org/app:1
   gantry copy -a --to registry:5000/mirror oci-archive:images.tar`,
     )
-    .action(async (source, target, more, { to, ...flags }) => {
-      await using archives = openArchives();
+    .action(async (source, target, more, { to, overwrite = false, ...flags }) => {
+      await using archives = openArchives({ overwrite });
       const pairs = await pairsOf(cli, archives, [source, target ?? [], more].flat(), to);
       const config = configOf(cli, {});
       await using client = openRegistries(config, registrySettings(flags, config, cli));
