@@ -31,7 +31,7 @@ export interface CommandEntry {
   readonly name: string;
   readonly args: string;
   readonly summary: string;
-  readonly group: 'Images' | 'Content' | 'Farm' | 'Service';
+  readonly group: 'Images' | 'Content' | 'Bulk' | 'Farm' | 'Service';
   /** Loaded only when it is asked for: loading all of them would cost more than most commands take. */
   readonly load: () => Promise<{ command: (cli: Cli, commands: readonly CommandEntry[]) => CommandUnknownOpts }>;
 }

@@ -74,6 +74,7 @@ const tame = (command: CommandUnknownOpts): unknown =>
 function report(err: unknown, cli: Cli, name: string | undefined): number {
   if (err instanceof CommanderError) {
     if (err.exitCode === 0) return 0; // help was asked for
+    if (err.code === 'commander.help') return 2; // a command without its subcommand has shown which there are
     const text = err.message.replace(/^error: /, '').replaceAll('\n', ' ');
     const command = COMMANDS.some((each) => each.name === name) ? `gantry ${name}` : 'gantry';
     printError(new GantryError('USAGE', text, { origin: 'user', hint: `see \`${command} --help\`` }), cli);

@@ -10,6 +10,20 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/pull.ts'),
   },
   {
+    name: 'push',
+    args: 'IMAGE [TARGET]',
+    summary: 'send an image of the store to a registry',
+    group: 'Images',
+    load: () => import('./commands/push.ts'),
+  },
+  {
+    name: 'copy',
+    args: 'SOURCE TARGET',
+    summary: 'copy images between registries and archives',
+    group: 'Images',
+    load: () => import('./commands/copy.ts'),
+  },
+  {
     name: 'images',
     args: '',
     summary: 'list the images in the store, or remove names',
@@ -94,6 +108,13 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/delete.ts'),
   },
   {
+    name: 'import',
+    args: 'skopeo|image-syncer',
+    summary: 'translate a file of another tool into a mirror file',
+    group: 'Bulk',
+    load: () => import('./commands/import.ts'),
+  },
+  {
     name: 'worker',
     args: '',
     summary: 'take tickets of a farm, until it is stopped',
@@ -127,6 +148,13 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'tell the state of a farm to Prometheus',
     group: 'Service',
     load: () => import('./commands/server.ts'),
+  },
+  {
+    name: 'config',
+    args: 'validate|print|schema',
+    summary: 'check or print a mirror file, or print its schema',
+    group: 'Service',
+    load: () => import('./commands/config.ts'),
   },
   {
     name: 'verify',

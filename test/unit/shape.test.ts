@@ -20,6 +20,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   registry: 3,
   queue: 3,
   archive: 3,
+  mirror: 3,
   metrics: 3,
   server: 3,
   app: 4,
@@ -37,6 +38,9 @@ const OWNERS: Readonly<Record<string, string>> = {
   ioredis: 'queue',
   'tar-stream': 'archive',
   'prom-client': 'metrics',
+  yaml: 'mirror',
+  zod: 'mirror',
+  'cron-parser': 'mirror',
 };
 
 /** Path in the repository -> text. */
