@@ -105,10 +105,12 @@ export class RegistryPusher implements Pusher {
     let failures = 0;
     for (let round = 0; ; round += 1) {
       const before = session?.offset ?? 0;
+      const tried = this.#parts.habits.chunkBytes;
       try {
         session ??= await this.#start(opts);
         session = await this.#send(session, desc, upload, opts);
         if (session === undefined) return;
+        if (session.offset <= before) throw this.#stuck(session);
         failures = 0;
       } catch (err) {
         if (opts.signal.aborted || upload.fault !== undefined) {
@@ -116,6 +118,12 @@ export class RegistryPusher implements Pusher {
           throw upload.fault ?? err;
         }
         await upload.reset();
+        if (session !== undefined && wantsParts(err)) {
+          await this.#giveUp(session);
+          this.#smaller(tried, desc.size - session.offset, session.minChunk, err);
+          session = undefined;
+          continue; // not a failure: what was learned ends, at the smallest part
+        }
         // The answer may have been lost, not the blob: most sessions that "are unknown" have been committed.
         if (session !== undefined && (await hasContent(this.#upload, 'blob', desc, opts))) return;
         if (session === undefined) throw err; // it could not be started, for which there were tries enough
@@ -152,12 +160,13 @@ export class RegistryPusher implements Pusher {
     return undefined;
   }
 
+  /** Also an answer that is none of an error: a registry may say for ever that it has another part than it was sent. */
+  #stuck({ offset }: Session): GantryError {
+    return new GantryError('UPSTREAM', `${this.#parts.repository}: an upload does not get beyond ${offset} bytes`);
+  }
+
   /** Where to go on; undefined: with a new session. Throws what no further try can help. */
   async #afterFailure(session: Session, err: unknown, opts: CallOptions): Promise<Session | undefined> {
-    if (wantsParts(err)) {
-      this.#smaller(session, err);
-      return undefined;
-    }
     if (isCode(err, 'NOT_FOUND')) return undefined;
     if (retryDelayMs(err, 1, this.#parts.retry) === undefined) return session;
     try {
@@ -168,17 +177,24 @@ export class RegistryPusher implements Pusher {
     }
   }
 
-  /** @throws GantryError what the registry said, when it does not take the smallest parts either */
-  #smaller({ minChunk }: Session, err: unknown): void {
+  /**
+   * After parts of `tried` bytes were refused (undefined: all at once), the last of which had `sent`.
+   * @throws GantryError what the registry said, when it does not take the smallest parts either
+   */
+  #smaller(tried: number | undefined, sent: number, minChunk: number, err: unknown): void {
     const { habits } = this.#parts;
-    const next = habits.chunkBytes === undefined ? FIRST_CHUNK_BYTES : habits.chunkBytes / 4;
+    if (habits.chunkBytes !== tried) return; // another upload has learned it meanwhile
+    let next = tried === undefined ? FIRST_CHUNK_BYTES : tried / 4;
+    // What a PUT may not bring, PATCH may. What a PATCH was refused for, it will be again.
+    const most = tried === undefined ? Infinity : sent;
+    while (next >= most && next >= LEAST_CHUNK_BYTES) next /= 4;
     if (next < Math.max(LEAST_CHUNK_BYTES, minChunk)) throw err;
     habits.chunkBytes = next;
   }
 
   #delayMs(err: unknown, failures: number): number | undefined {
     const again = new GantryError('UPSTREAM', 'an upload was lost');
-    return retryDelayMs(isCode(err, 'NOT_FOUND') || wantsParts(err) ? again : err, failures, this.#parts.retry);
+    return retryDelayMs(isCode(err, 'NOT_FOUND') ? again : err, failures, this.#parts.retry);
   }
 
   async #keep(desc: Descriptor, session: Session, opts: CallOptions): Promise<void> {

@@ -229,8 +229,9 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   #arm(): void {
     clearTimeout(this.#timer);
-    if (this.#body !== undefined) return; // it has answered already
-    const { headersTimeoutMs } = this.#parts.options;
+    const { options, signal } = this.#parts;
+    if (this.#body !== undefined || signal.aborted) return; // it has answered, or need not any more
+    const { headersTimeoutMs } = options;
     this.#timer = setTimeout(() => this.#controller?.abort(this.#late()), headersTimeoutMs);
   }
 

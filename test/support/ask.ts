@@ -4,7 +4,7 @@ import * as https from 'node:https';
 export interface Asking {
   readonly method?: string;
   readonly headers?: http.OutgoingHttpHeaders;
-  readonly body?: string;
+  readonly body?: string | Uint8Array;
   readonly agent?: http.Agent;
   readonly ca?: Buffer;
   readonly signal?: AbortSignal;

@@ -11,6 +11,8 @@ export interface DockerRegistryOptions {
   /** A storage directory that exists; a temporary one unless given. */
   readonly storage?: string;
   readonly readOnly?: boolean;
+  /** What it checks of manifests; nothing unless given. */
+  readonly validation?: { readonly manifests: { readonly urls: { readonly allow: readonly string[] } } };
   /** Name and password that it wants. */
   readonly htpasswd?: { readonly user: string; readonly password: string };
 }
@@ -32,7 +34,7 @@ const configOf = (port: number, storage: string, options: DockerRegistryOptions,
       ...(options.readOnly === true ? { maintenance: { readonly: { enabled: true } } } : {}),
     },
     http: { addr: `127.0.0.1:${port}`, host: `http://127.0.0.1:${port}`, relativeurls: false },
-    validation: { disabled: true },
+    validation: options.validation ?? { disabled: true },
     ...(options.htpasswd === undefined ? {} : { auth: { htpasswd: { realm: 'test', path: htpasswd } } }),
   });
 

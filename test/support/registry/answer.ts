@@ -1,5 +1,6 @@
 import type { LogEntry } from './log.ts';
 import { asContent, type Content } from './content.ts';
+import type { RequestBody } from './request-body.ts';
 
 /** How a connection ends: an orderly close, or a reset. */
 export type Cut = 'FIN' | 'RST';
@@ -13,7 +14,7 @@ export type HeaderValue = string | readonly string[];
 export interface Asked {
   readonly entry: LogEntry;
   readonly url: URL;
-  readonly body: Buffer;
+  readonly body: RequestBody;
 }
 
 /** What will be sent, and how. Routes make an honest one; faults edit it. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Answer, type Asked, answer, json, ociError } from './answer.ts';
-import type { Named } from './server.ts';
+import type { LogEntry } from './log.ts';
 
 interface Challenging {
   /**
@@ -8,6 +8,10 @@ interface Challenging {
    * one.
    */
   readonly challenge?: (honest: string) => string | string[] | undefined;
+  /** The actions that a user (undefined: anybody) has on a repository; all unless given. */
+  readonly grant?: (repo: string, user: string | undefined) => readonly string[];
+  /** What a token gets that is good, but not for this; 401 with a challenge unless given. With Basic it is always 403. */
+  readonly lacking?: 401 | 403;
 }
 
 export interface BasicAuth extends Challenging {
@@ -36,8 +40,6 @@ export interface BearerAuth extends Challenging {
   readonly field?: 'token' | 'access_token' | 'both';
   /** POST is answered with 404 when false, as older token servers do. */
   readonly post?: boolean;
-  /** The actions that a user (undefined: anybody) has on a repository. */
-  readonly grant?: (repo: string, user: string | undefined) => readonly string[];
 }
 
 export type AuthOptions = BasicAuth | BearerAuth;
@@ -49,7 +51,37 @@ interface Token {
   expired: boolean;
 }
 
-const basicCredentials = (header: string | undefined): { user: string; password: string } | undefined => {
+type TokenState = 'good' | 'none' | 'invalid_token' | 'insufficient_scope';
+
+interface Credentials {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** What a request needs, as the scope of a token writes it. */
+interface Access {
+  readonly type: 'registry' | 'repository';
+  readonly name: string;
+  readonly actions: readonly string[];
+}
+
+const scopeOf = ({ type, name, actions }: Access): string => `${type}:${name}:${actions.join(',')}`;
+
+const ACTIONS: Readonly<Record<string, readonly string[]>> = { GET: ['pull'], HEAD: ['pull'], DELETE: ['delete'] };
+
+/** A mount also reads where the blob comes from. */
+function accessFor({ kind, method, repo }: LogEntry, url: URL): Access[] {
+  if (kind === 'catalog') return [{ type: 'registry', name: 'catalog', actions: ['*'] }];
+  if (repo === undefined) return [];
+  const actions = ACTIONS[method] ?? ['pull', 'push'];
+  const own: Access = { type: 'repository', name: repo, actions };
+  const from = kind === 'mount' ? url.searchParams.get('from') : null;
+  return from === null ? [own] : [own, { type: 'repository', name: from, actions: ['pull'] }];
+}
+
+const denied = (): Answer => ociError(403, 'DENIED', 'requested access to the resource is denied');
+
+const basicCredentials = (header: string | undefined): Credentials | undefined => {
   const [scheme, encoded] = header?.split(' ') ?? [];
   if (scheme?.toLowerCase() !== 'basic' || encoded === undefined) return undefined;
   const text = Buffer.from(encoded, 'base64').toString();
@@ -83,45 +115,52 @@ export class Gatekeeper {
   }
 
   /** Undefined when the request may pass, otherwise what it gets instead. */
-  check({ entry }: Asked, named: Named): Answer | undefined {
+  check({ entry, url }: Asked): Answer | undefined {
     const options = this.#options;
-    if (options === undefined || named.kind === 'token') return undefined;
-    if (options.scheme === 'basic') {
-      if (this.#knows(options.users, basicCredentials(entry.authorization))) return undefined;
-      return this.#challenge('Basic realm="test registry"');
-    }
-    const scope = this.#scopeOf(entry.method, named);
-    const state = this.#verify(entry.authorization, options, scope);
+    if (options === undefined || entry.kind === 'token') return undefined;
+    const wanted = accessFor(entry, url);
+    if (options.scheme === 'basic') return this.#checkBasic(options, entry.authorization, wanted);
+    const state = this.#verify(entry.authorization, options, wanted);
     if (state === 'good') return undefined;
+    if (state === 'insufficient_scope' && options.lacking === 403) return denied();
+    return this.#bearerChallenge(wanted, state);
+  }
+
+  /** What a request is told that has to bring other credentials. */
+  refuse({ entry, url }: Asked): Answer {
+    if (this.#options?.scheme !== 'bearer') return this.#challenge('Basic realm="test registry"');
+    return this.#bearerChallenge(accessFor(entry, url), 'insufficient_scope');
+  }
+
+  #checkBasic(options: BasicAuth, header: string | undefined, wanted: readonly Access[]): Answer | undefined {
+    const given = basicCredentials(header);
+    if (!this.#knows(options.users, given)) return this.#challenge('Basic realm="test registry"');
+    const may = ({ name, actions }: Access): boolean => {
+      const granted = options.grant?.(name, given?.user) ?? ALL_ACTIONS;
+      return actions.every((action) => granted.includes(action));
+    };
+    return wanted.every(may) ? undefined : denied();
+  }
+
+  #bearerChallenge(wanted: readonly Access[], state: Exclude<TokenState, 'good'>): Answer {
     const parts = [`realm="${this.#realm()}"`, `service="${this.#service}"`];
-    if (scope !== undefined) parts.push(`scope="${scope}"`);
+    if (wanted.length > 0) parts.push(`scope="${wanted.map(scopeOf).join(' ')}"`);
     if (state !== 'none') parts.push(`error="${state}"`);
     return this.#challenge(`Bearer ${parts.join(',')}`);
   }
 
-  #knows(users: Readonly<Record<string, string>>, given: ReturnType<typeof basicCredentials>): boolean {
+  #knows(users: Readonly<Record<string, string>>, given: Credentials | undefined): given is Credentials {
     return given !== undefined && Object.hasOwn(users, given.user) && users[given.user] === given.password;
   }
 
-  #scopeOf(method: string, named: Named): string | undefined {
-    if (named.kind === 'catalog') return 'registry:catalog:*';
-    if (named.repo === undefined) return undefined;
-    return `repository:${named.repo}:${method === 'GET' || method === 'HEAD' ? 'pull' : 'pull,push'}`;
-  }
-
-  #verify(
-    header: string | undefined,
-    options: BearerAuth,
-    scope: string | undefined,
-  ): 'good' | 'none' | 'invalid_token' | 'insufficient_scope' {
+  #verify(header: string | undefined, options: BearerAuth, wanted: readonly Access[]): TokenState {
     if (header === undefined) return 'none';
     const token = this.#tokens.get(header.replace(/^bearer /i, ''));
     if (token === undefined || token.expired || token.usesLeft <= 0) return 'invalid_token';
     if (Date.now() - token.issuedAt > (options.lifetimeMs ?? Infinity)) return 'invalid_token';
-    if (scope !== undefined) {
-      const [, place, actions] = /^(.*):([^:]*)$/.exec(scope) ?? [];
-      const granted = token.access.get(place ?? '') ?? [];
-      if (!actions?.split(',').every((action) => granted.includes(action))) return 'insufficient_scope';
+    for (const { type, name, actions } of wanted) {
+      const granted = token.access.get(`${type}:${name}`) ?? [];
+      if (!actions.every((action) => granted.includes(action))) return 'insufficient_scope';
     }
     token.usesLeft -= 1;
     return 'good';
@@ -135,7 +174,7 @@ export class Gatekeeper {
   }
 
   /** The token endpoint: GET with Basic, or POST with a form. */
-  token(asked: Asked): Answer {
+  async token(asked: Asked): Promise<Answer> {
     const options = this.#options;
     if (options?.scheme !== 'bearer') return answer(404);
     if (asked.entry.method === 'GET') return this.#issueForGet(asked, options);
@@ -154,8 +193,8 @@ export class Gatekeeper {
     return json(200, refresh === undefined ? issued : { ...issued, refresh_token: refresh });
   }
 
-  #issueForPost({ body }: Asked, options: BearerAuth): Answer {
-    const form = new URLSearchParams(body.toString());
+  async #issueForPost({ body }: Asked, options: BearerAuth): Promise<Answer> {
+    const form = new URLSearchParams((await body.all()).toString());
     const user = form.get('username') ?? '';
     const password = form.get('password') ?? '';
     const good =

@@ -1,7 +1,8 @@
 /** The faults that can be ordered. Each is a function that edits the answer; see answer.ts for what can be edited. */
-import { type Answer, answer, type Cut, type Framing, type HeaderValue } from './answer.ts';
+import { type Answer, answer, type Cut, type Framing, type HeaderValue, ociError } from './answer.ts';
 import { asContent, type Content, filled } from './content.ts';
 import type { Effect } from './faults.ts';
+import type { Kind } from './log.ts';
 
 /** Another answer in place of the right one; what is about the connection stays. */
 const replace = (target: Answer, other: Answer): void => {
@@ -15,20 +16,42 @@ const CODES: Record<number, string> = {
   400: 'UNSUPPORTED',
   401: 'UNAUTHORIZED',
   403: 'DENIED',
-  404: 'NAME_UNKNOWN',
+  413: 'SIZE_INVALID',
   429: 'TOOMANYREQUESTS',
+};
+
+/** What a 404 says. */
+const UNKNOWN: Partial<Record<Kind, string>> = {
+  manifest: 'MANIFEST_UNKNOWN',
+  blob: 'BLOB_UNKNOWN',
+  chunk: 'BLOB_UPLOAD_UNKNOWN',
+  'upload-end': 'BLOB_UPLOAD_UNKNOWN',
+  'upload-status': 'BLOB_UPLOAD_UNKNOWN',
+  'upload-cancel': 'BLOB_UPLOAD_UNKNOWN',
 };
 
 /** An answer with this status. The body is an OCI error unless another is given. */
 export const status =
   (code: number, options: { body?: string | Uint8Array; headers?: Record<string, HeaderValue> } = {}): Effect =>
   (a, { entry }) => {
-    const unknown = entry.kind === 'manifest' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN';
-    const error = { code: code === 404 ? unknown : (CODES[code] ?? 'UNKNOWN'), message: `ordered ${code}` };
+    const known = code === 404 ? (UNKNOWN[entry.kind] ?? 'NAME_UNKNOWN') : CODES[code];
+    const error = { code: known ?? 'UNKNOWN', message: `ordered ${code}` };
     const type = options.body === undefined ? 'application/json' : 'text/plain';
     const body = options.body ?? JSON.stringify({ errors: [error] });
     replace(a, answer(code, { 'content-type': type, ...options.headers }, body));
   };
+
+/** Success, whether it is one or not. */
+export const answering =
+  (status: number): Effect =>
+  (a) =>
+    replace(a, answer(status));
+
+/** An error with a code of its own. */
+export const error =
+  (status: number, code: string, detail?: unknown): Effect =>
+  (a) =>
+    replace(a, ociError(status, code, `ordered ${code}`, detail));
 
 /** 429 (or 503) with the Retry-After that is given: seconds, an HTTP date, anything; `undefined` for none. */
 export const retryAfter = (value: string | undefined, code = 429): Effect =>
@@ -75,6 +98,14 @@ export const framing =
   (how: Framing): Effect =>
   (a) => {
     a.framing = how;
+  };
+
+/** Sends the upload on elsewhere: gets the honest place. */
+export const location =
+  (edit: (honest: string) => string): Effect =>
+  (a) => {
+    const honest = a.headers.get('location');
+    if (typeof honest === 'string') a.headers.set('location', edit(honest));
   };
 
 /** Ends the connection after `after` bytes of this body. A reset may also destroy bytes that are on their way. */

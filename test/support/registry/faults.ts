@@ -1,5 +1,6 @@
 import type { Answer, Asked } from './answer.ts';
 import { type Filter, fits, type LogEntry } from './log.ts';
+import type { Reading } from './request-body.ts';
 
 /** Edits an answer before it is sent. Effects compose: each sees what those before it made. */
 export type Effect = (answer: Answer, asked: Asked) => void;
@@ -16,6 +17,12 @@ export interface FaultOrder {
   /** How often; for ever unless said. */
   readonly times?: number;
   readonly do: Effect | readonly Effect[];
+  /** What the request asks for does not happen. Otherwise it does, and only the answer is another one. */
+  readonly unserved?: boolean;
+  /** How the body of the request is read. */
+  readonly reading?: Reading;
+  /** Called before the request is served: the place to lose an upload. */
+  readonly first?: () => void;
 }
 
 export interface OrderedFault extends Disposable {
@@ -51,19 +58,19 @@ export class Faults {
     this.#standing.clear();
   }
 
-  /** The effects for a request, in the order in which the faults were ordered. Uses them up. */
-  take(entry: LogEntry, authorized: boolean): Effect[] {
-    const effects: Effect[] = [];
+  /** The faults for a request, in the order in which they were ordered. Uses them up. */
+  take(entry: LogEntry, authorized: boolean): FaultOrder[] {
+    const taken: FaultOrder[] = [];
     for (const standing of this.#standing) {
-      const { match = {}, times = Infinity, do: wanted } = standing.order;
+      const { match = {}, times = Infinity } = standing.order;
       if (!authorized && match.beforeAuth !== true) continue;
       if (!fits(entry, match)) continue;
       standing.seen += 1;
       if (match.nth !== undefined && match.nth !== standing.seen) continue;
       if (standing.hits >= times) continue;
       standing.hits += 1;
-      effects.push(...(typeof wanted === 'function' ? [wanted] : wanted));
+      taken.push(standing.order);
     }
-    return effects;
+    return taken;
   }
 }

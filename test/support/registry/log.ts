@@ -1,19 +1,42 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
+/** What a request is about. `manifest` and `blob` are read; `signed` belongs to another origin. */
 export type Kind =
-  'base' | 'manifest' | 'blob' | 'tags' | 'catalog' | 'referrers' | 'token' | 'upload' | 'signed' | 'other';
+  | 'base'
+  | 'manifest'
+  | 'blob'
+  | 'tags'
+  | 'catalog'
+  | 'referrers'
+  | 'token'
+  | 'signed'
+  | 'other'
+  /** POST: without a body, or with the whole blob. */
+  | 'upload-start'
+  | 'mount'
+  /** PATCH */
+  | 'chunk'
+  | 'upload-end'
+  | 'upload-status'
+  | 'upload-cancel'
+  /** PUT of a manifest by its digest */
+  | 'put-manifest'
+  | 'put-tag'
+  | 'delete-manifest'
+  | 'delete-tag'
+  | 'delete-blob';
 
 /** One request, from its head to its end. Times are of `performance.now()`. */
 export interface LogEntry {
   readonly id: number;
-  /** Which of the servers that share a log: `registry`, `token`, `origin`. */
+  /** Which of the servers that share a log: `registry`, `token`, `uploads`; `origin` has one of its own. */
   readonly server: string;
   readonly method: string;
   /** Path and query, as they were sent. */
   readonly path: string;
   readonly kind: Kind;
   readonly repo: string | undefined;
-  /** What is named by the path: a digest or a tag. */
+  /** What is named: a digest or a tag; for requests within an upload that do not tell the digest, the session. */
   readonly object: string | undefined;
   readonly range: string | undefined;
   readonly authKind: 'none' | 'basic' | 'bearer' | 'other';
@@ -21,13 +44,15 @@ export interface LogEntry {
   readonly cookie: string | undefined;
   readonly host: string | undefined;
   readonly headers: IncomingHttpHeaders;
-  /** Of a POST; at most 64 KiB. */
+  /** Of forms and manifests; at most 64 KiB. */
   body: string;
   readonly connection: number;
   readonly startedAt: number;
   /** 0 while there is no answer, and for ever when the connection was cut instead. */
   status: number;
-  /** Bytes of the body. */
+  /** Bytes of the request's body that were read. */
+  bytesReceived: number;
+  /** Bytes of the answer's body. */
   bytesSent: number;
   endedAt: number | undefined;
   /** How it ended: all was sent, the client went away, or a fault cut it. */
@@ -116,6 +141,10 @@ export class Log {
     return this.select(filter).reduce((sum, entry) => sum + entry.bytesSent, 0);
   }
 
+  bytesReceived(filter: Filter = {}): number {
+    return this.select(filter).reduce((sum, entry) => sum + entry.bytesReceived, 0);
+  }
+
   /**
    * The most requests that were under way at the same moment. `per: 'object'` gives the maximum over objects: 1 says
    * that nothing was fetched twice at a time. A request ends when its last byte is handed to the system.
@@ -163,7 +192,10 @@ export class Log {
   /** For messages: one line per request. */
   text(): string {
     return this.entries
-      .map((e) => `${e.server} ${e.method} ${e.path} ${e.status} ${e.range ?? ''} ${e.bytesSent} ${e.outcome}`)
+      .map(
+        (e) =>
+          `${e.server} ${e.method} ${e.path} ${e.status} ${e.range ?? ''} ${e.bytesReceived} ${e.bytesSent} ${e.outcome}`,
+      )
       .join('\n');
   }
 }

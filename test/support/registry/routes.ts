@@ -2,25 +2,7 @@ import { OCI_INDEX } from '../../../src/oci/media-types.ts';
 import { type Answer, answer, type Asked, json, ociError } from './answer.ts';
 import type { Content } from './content.ts';
 import type { Kind } from './log.ts';
-import type { Named } from './server.ts';
 import type { Repositories } from './storage.ts';
-
-const KINDS: Record<string, Kind> = { manifests: 'manifest', blobs: 'blob', referrers: 'referrers' };
-
-/** What a path of the distribution API names. Greedy: `a/blobs/b/manifests/x` is manifest x of `a/blobs/b`. */
-export function describePath(path: string): Named {
-  const none = { repo: undefined, object: undefined };
-  if (path === '/v2' || path === '/v2/') return { kind: 'base', ...none };
-  if (path === '/v2/_catalog') return { kind: 'catalog', ...none };
-  if (path === '/token') return { kind: 'token', ...none };
-  const tags = /^\/v2\/(.+)\/tags\/list$/.exec(path);
-  if (tags) return { kind: 'tags', repo: tags[1], object: undefined };
-  const upload = /^\/v2\/(.+)\/blobs\/uploads\/(.*)$/.exec(path);
-  if (upload) return { kind: 'upload', repo: upload[1], object: upload[2] };
-  const [, repo, collection = '', object] = /^\/v2\/(.+)\/(manifests|blobs|referrers)\/([^/]+)$/.exec(path) ?? [];
-  const kind = KINDS[collection];
-  return kind === undefined ? { kind: 'other', ...none } : { kind, repo, object: decodeURIComponent(object ?? '') };
-}
 
 /** One range of RFC 9110; undefined for what a server may ignore. */
 export function parseRange(header: string, size: number): { start: number; end: number } | 'unsatisfiable' | undefined {
@@ -55,29 +37,49 @@ export function serveContent({ entry }: Asked, content: Content, etag: string): 
 }
 
 export interface ReadOptions {
-  /** The most names on a page of tags or of the catalog. */
+  /** The most entries on a page of tags, of the catalog or of referrers. */
   readonly pageSize?: number;
   /** False: the referrers API answers 404, as registries of distribution-spec 1.0 do. */
   readonly referrersApi?: boolean;
+  /** False: 404 for the catalog. */
+  readonly catalog?: boolean;
 }
 
-function page(asked: Asked, names: readonly string[], most: number | undefined): { names: string[]; link?: string } {
+/** A part of a list that is sorted by `key`, and the Link to the rest. */
+function page<T>(
+  asked: Asked,
+  all: readonly T[],
+  key: (entry: T) => string,
+  most = Infinity,
+): { part: readonly T[]; link: Record<string, string> } {
   const query = asked.url.searchParams;
-  const wanted = query.get('n');
-  const n = Math.min(wanted === null ? Infinity : Number(wanted), most ?? Infinity);
+  const n = Math.min(Number(query.get('n') ?? Infinity), most);
   const last = query.get('last');
-  const rest = last === null ? [...names] : names.filter((name) => name > last);
+  const rest = last === null ? all : all.filter((entry) => key(entry) > last);
   const part = rest.slice(0, n);
   const end = part.at(-1);
-  if (part.length === rest.length || end === undefined) return { names: part };
-  const next = `${asked.url.pathname}?n=${n}&last=${encodeURIComponent(end)}`;
-  return { names: part, link: `<${next}>; rel="next"` };
+  if (part.length === rest.length || end === undefined) return { part, link: {} };
+  const filters = [...query].filter(([name]) => name !== 'n' && name !== 'last');
+  const next = new URLSearchParams([['n', String(n)], ['last', key(end)], ...filters]);
+  return { part, link: { link: `<${asked.url.pathname}?${next.toString()}>; rel="next"` } };
 }
+
+const itself = (name: string): string => name;
+
+const notFound = (): Answer => answer(404, { 'content-type': 'text/plain' }, '404 page not found');
 
 /** The read side of the distribution spec. */
 export class ReadRoutes {
   readonly #stored: Repositories;
   readonly #options: ReadOptions;
+  readonly #serving: Partial<Record<Kind, (asked: Asked) => Answer>> = {
+    base: () => json(200, {}),
+    catalog: (asked) => this.#catalog(asked),
+    manifest: (asked) => this.#manifest(asked),
+    blob: (asked) => this.#blob(asked),
+    tags: (asked) => this.#tags(asked),
+    referrers: (asked) => this.#referrers(asked),
+  };
 
   constructor(stored: Repositories, options: ReadOptions) {
     this.#stored = stored;
@@ -87,32 +89,14 @@ export class ReadRoutes {
   serve(asked: Asked): Answer {
     const { entry } = asked;
     if (entry.method !== 'GET' && entry.method !== 'HEAD')
-      return ociError(405, 'UNSUPPORTED', 'this registry is read-only');
-    switch (entry.kind) {
-      case 'base':
-        return json(200, {});
-      case 'catalog':
-        return this.#catalog(asked);
-      case 'manifest':
-        return this.#manifest(asked);
-      case 'blob':
-        return this.#blob(asked);
-      case 'tags':
-        return this.#tags(asked);
-      case 'referrers':
-        return this.#referrers(asked);
-      case 'upload':
-      case 'token':
-      case 'signed':
-      case 'other':
-        break;
-    }
-    return ociError(404, 'UNSUPPORTED', 'no such route');
+      return answer(405, { 'content-type': 'text/plain' }, 'Method not allowed');
+    return this.#serving[entry.kind]?.(asked) ?? ociError(404, 'UNSUPPORTED', 'no such route');
   }
 
   #catalog(asked: Asked): Answer {
-    const { names, link } = page(asked, this.#stored.names(), this.#options.pageSize);
-    return json(200, { repositories: names }, link === undefined ? {} : { link });
+    if (this.#options.catalog === false) return notFound();
+    const { part, link } = page(asked, this.#stored.names(), itself, this.#options.pageSize);
+    return json(200, { repositories: part }, link);
   }
 
   #manifest({ entry }: Asked): Answer {
@@ -141,18 +125,21 @@ export class ReadRoutes {
     const name = asked.entry.repo ?? '';
     const repo = this.#stored.get(name);
     if (repo === undefined) return ociError(404, 'NAME_UNKNOWN', 'repository name not known to registry', { name });
-    const { names, link } = page(asked, [...repo.tags.keys()].toSorted(), this.#options.pageSize);
-    return json(200, { name, tags: names }, link === undefined ? {} : { link });
+    const { part, link } = page(asked, [...repo.tags.keys()].toSorted(), itself, this.#options.pageSize);
+    return json(200, { name, tags: part }, link);
   }
 
-  #referrers({ entry, url }: Asked): Answer {
-    if (this.#options.referrersApi === false)
-      return answer(404, { 'content-type': 'text/plain' }, '404 page not found');
+  #referrers(asked: Asked): Answer {
+    const { entry, url } = asked;
+    if (this.#options.referrersApi === false) return notFound();
     const wanted = url.searchParams.get('artifactType');
     const all = this.#stored.referrers(entry.repo ?? '', entry.object ?? '');
-    const manifests = wanted === null ? all : all.filter((desc) => desc.artifactType === wanted);
+    const listed = all
+      .filter((desc) => wanted === null || desc.artifactType === wanted)
+      .toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+    const { part, link } = page(asked, listed, (desc) => desc.digest, this.#options.pageSize);
     const filtered = wanted === null ? {} : { 'oci-filters-applied': 'artifactType' };
-    const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests };
-    return json(200, index, { 'content-type': OCI_INDEX, ...filtered });
+    const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: part };
+    return json(200, index, { 'content-type': OCI_INDEX, ...filtered, ...link });
   }
 }

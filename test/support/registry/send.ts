@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Answer, Cut, HeaderValue } from './answer.ts';
 import { lengthOf } from './effects.ts';
 import type { LogEntry } from './log.ts';
+import { pause, unlessGone } from './wait.ts';
 
 /** The way out for one answer. */
 export interface Wire {
@@ -14,28 +15,6 @@ export interface Wire {
   readonly entry: LogEntry;
   /** Called just before the last byte is handed over. */
   readonly ending: () => void;
-}
-
-/** Fulfilled when the promise is, or when the client is gone. */
-export function unlessGone(until: Promise<unknown>, gone: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    gone.addEventListener('abort', () => resolve(), { once: true });
-    if (gone.aborted) resolve();
-    until.then(() => resolve(), reject);
-  });
-}
-
-function pause(ms: number, gone: AbortSignal): Promise<void> {
-  if (gone.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      gone.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    gone.addEventListener('abort', done);
-  });
 }
 
 const nextTurn = (): Promise<void> =>

@@ -2,10 +2,12 @@ import * as http from 'node:http';
 import * as https from 'node:https';
 import type { Server, Socket } from 'node:net';
 import { closed, listen } from '../listen.ts';
-import type { Answer, Asked, Cut } from './answer.ts';
+import { type Answer, answer, type Asked, type Cut } from './answer.ts';
 import { type FaultOrder, Faults, type OrderedFault } from './faults.ts';
 import { type Filter, Log, type LogEntry, type WaitOptions } from './log.ts';
-import { cutNow, send, unlessGone, type Wire } from './send.ts';
+import { ClientGone, RequestBody } from './request-body.ts';
+import { cutNow, send, type Wire } from './send.ts';
+import { unlessGone } from './wait.ts';
 
 export type Named = Pick<LogEntry, 'kind' | 'repo' | 'object'>;
 export type RequestHook = (entry: LogEntry) => void | Promise<void>;
@@ -69,13 +71,17 @@ export abstract class TestServer implements AsyncDisposable {
     (this.#server as Server).on('connection', (socket: Socket) => this.#accept(socket));
   }
 
-  /** What a path names. */
-  protected abstract describe(url: URL): Named;
+  /** What a request is about. */
+  protected abstract describe(url: URL, method: string): Named;
   /** Undefined when the request may pass. */
   protected authorize(_asked: Asked): Answer | undefined {
     return undefined;
   }
   protected abstract route(asked: Asked): Answer | Promise<Answer>;
+  /** Takes a request that a fault leaves unserved. What it answers is for the fault to edit. */
+  protected skip(_asked: Asked): Answer | Promise<Answer> {
+    return answer(500);
+  }
 
   protected async listen(): Promise<void> {
     this.#port = await listen(this.#server, this.#options.port);
@@ -158,12 +164,13 @@ export abstract class TestServer implements AsyncDisposable {
     const path = req.url ?? '/';
     const url = new URL(`${this.url}${path.startsWith('/') ? path : `/${path}`}`);
     const { authorization, cookie, host, range } = req.headers;
+    const method = req.method ?? 'GET';
     const entry: LogEntry = {
       id: this.log.nextId(),
       server: this.name,
-      method: req.method ?? 'GET',
+      method,
       path,
-      ...this.describe(url),
+      ...this.describe(url, method),
       range,
       authKind: authKindOf(authorization),
       authorization,
@@ -174,6 +181,7 @@ export abstract class TestServer implements AsyncDisposable {
       connection: connection.id,
       startedAt: performance.now(),
       status: 0,
+      bytesReceived: 0,
       bytesSent: 0,
       endedAt: undefined,
       outcome: 'open',
@@ -198,33 +206,41 @@ export abstract class TestServer implements AsyncDisposable {
       return cutNow(connection.socket, connection.resetNext);
     }
     for (const hook of this.#hooks) await unlessGone(Promise.resolve(hook(entry)), gone.signal);
-    const asked: Asked = { entry, url, body: await bodyOf(req) };
-    entry.body = asked.body.subarray(0, 65_536).toString();
-    const built = await this.#build(asked);
-    connection.resetNext = built.resetNext;
-    const whole = await send(built, wire);
-    this.log.end(entry, whole ? 'sent' : gone.signal.aborted ? 'gone' : 'cut');
-    for (const act of built.afterwards) act();
+    const asked: Asked = { entry, url, body: new RequestBody(req, entry, gone.signal) };
+    try {
+      const built = await this.#build(asked);
+      connection.resetNext = built.resetNext;
+      const whole = await send(built, wire);
+      this.log.end(entry, whole ? 'sent' : gone.signal.aborted ? 'gone' : 'cut');
+      for (const act of built.afterwards) act();
+      const { early } = asked.body.reading;
+      if (early?.rest === 'read') await asked.body.skip();
+      if (early?.rest === 'unread') connection.socket.destroySoon();
+    } catch (err) {
+      if (!(err instanceof ClientGone)) throw err;
+      response.destroy();
+    }
     return undefined;
   }
 
   async #build(asked: Asked): Promise<Answer> {
+    const { entry, body } = asked;
     const refusal = this.authorize(asked);
-    const built = refusal ?? (await this.route(asked));
+    const orders = this.#faults.take(entry, refusal === undefined);
+    for (const { reading = {}, first } of orders) {
+      body.order(reading);
+      first?.();
+    }
+    const { early } = body.reading;
+    await body.skip(early?.after ?? 0);
+    const unserved = orders.some((order) => order.unserved === true);
+    const serve = (): Answer | Promise<Answer> => (unserved ? this.skip(asked) : this.route(asked));
+    const built = refusal ?? (early === undefined ? await serve() : answer(500));
+    if (early === undefined && entry.method !== 'GET' && entry.method !== 'HEAD') await body.skip();
+    if (early?.rest === 'unread') built.headers.set('connection', 'close');
     built.delayMs = this.latencyMs;
     built.bytesPerSecond = this.bytesPerSecond;
-    for (const effect of this.#faults.take(asked.entry, refusal === undefined)) effect(built, asked);
+    for (const effect of orders.flatMap((order) => order.do)) effect(built, asked);
     return built;
   }
-}
-
-/** A request body that tests of reading need: tokens are asked for with a form. */
-async function bodyOf(req: http.IncomingMessage): Promise<Buffer> {
-  if (req.method === 'GET' || req.method === 'HEAD') return Buffer.alloc(0);
-  const parts: Buffer[] = [];
-  for await (const part of req) {
-    const bytes: Buffer = part;
-    parts.push(bytes);
-  }
-  return Buffer.concat(parts);
 }

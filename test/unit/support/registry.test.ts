@@ -75,7 +75,7 @@ describe('the test registry', () => {
     assert.equal(errorCode(await get('/v2/team/app/manifests/none')), 'MANIFEST_UNKNOWN');
     assert.equal(errorCode(await get(`/v2/team/app/blobs/${unknown}`)), 'BLOB_UNKNOWN');
     assert.equal(errorCode(await get('/v2/none/tags/list')), 'NAME_UNKNOWN');
-    assert.equal((await get('/v2/team/app/manifests/v1', { method: 'PUT' })).status, 405);
+    assert.equal((await get('/v2/team/app/tags/list', { method: 'PUT' })).status, 405);
   });
 
   it('pages tags and the catalog by n and last', async () => {
