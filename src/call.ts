@@ -43,3 +43,12 @@ export function lockBackoffMs(attempt: number, random: () => number = Math.rando
   const ceiling = Math.min(2048, 16 * 2 ** Math.min(attempt, 7));
   return Math.ceil(ceiling / 2 + (random() * ceiling) / 2);
 }
+
+/** Below this the garbage collector does better by itself. */
+const MIN_SPENT_BYTES = 16 << 10;
+
+/** Whether the memory of a chunk is all its own, and worth freeing (`chunk.buffer.transfer(0)`) by whoever is done with it. */
+export const fillsItsBuffer = (chunk: Uint8Array): chunk is Uint8Array<ArrayBuffer> =>
+  chunk.byteLength >= MIN_SPENT_BYTES &&
+  chunk.byteLength === chunk.buffer.byteLength &&
+  chunk.buffer instanceof ArrayBuffer;

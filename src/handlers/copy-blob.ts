@@ -32,9 +32,11 @@ export class BlobCopy {
     const { resolver, places } = this.#parts;
     const pusher = resolver.pusher(target);
     const [place] = await places.find(target, [desc.digest], ctx);
-    if (place?.isHere === true || (await pusher.has('blob', desc, ctx))) {
+    // Of an upload it is known that it is missing, or that the registry says so against its own HEAD.
+    const mayExist = node.kind === 'blob';
+    if (place?.isHere === true || (mayExist && (await pusher.has('blob', desc, ctx)))) {
       ctx.report({ kind: 'present' });
-    } else if (node.kind === 'blob' && (await this.#mount(desc, target, mountFrom(node, place), ctx))) {
+    } else if (mayExist && (await this.#mount(desc, target, mountFrom(node, place), ctx))) {
       ctx.report({ kind: 'mounted' });
     } else {
       ctx.report({ kind: 'progress', offset: 0 });
@@ -84,17 +86,20 @@ export class BlobCopy {
     }
   }
 
-  /** The registry says that something is missing: forgets what is believed of these blobs, and asks. Answers those that are not there. */
+  /**
+   * The registry says that something is missing: forgets what is believed of these blobs, and asks. Answers those that are to be sent
+   * again: all of them when it says of each that it is there.
+   */
   async recheck({ target }: ContentNode, blobs: readonly Descriptor[], opts: CallOptions): Promise<Descriptor[]> {
     const { places, resolver } = this.#parts;
     const here = await this.#each(blobs, opts, (desc) => resolver.pusher(target).has('blob', desc, opts));
-    const missing = blobs.filter((_desc, i) => here[i] !== true);
     await places.forget(
       target,
-      missing.map(({ digest }) => digest),
+      blobs.map(({ digest }) => digest),
       opts,
     );
-    return missing;
+    const missing = blobs.filter((_desc, i) => here[i] !== true);
+    return missing.length === 0 ? [...blobs] : missing;
   }
 
   async #each<T, R>(items: readonly T[], { signal }: CallOptions, work: (item: T) => Promise<R>): Promise<R[]> {

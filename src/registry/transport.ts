@@ -1,10 +1,10 @@
 /** HTTP/1.1 over undici: one request, one response. Knows nothing of registries. */
 import { lookup as dnsLookup } from 'node:dns';
 import { isIP } from 'node:net';
-import type { Readable } from 'node:stream';
+import { getDefaultHighWaterMark, type Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
-import type { CallOptions } from '../call.ts';
+import { type CallOptions, fillsItsBuffer } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import { isPublicAddress } from './address.ts';
 import { Agents, type AgentsOptions, type Route, type Way } from './agents.ts';
@@ -36,6 +36,8 @@ export interface HttpRequest {
 export interface UploadBody {
   /** Bytes: sent as Content-Length; fewer or more are an error. */
   readonly length: number;
+  /** Its chunks are nobody else's: see ByteStream. */
+  readonly exclusive?: boolean;
   /** Called for each try of the request anew. Whoever made it releases what is behind it. */
   open(): AsyncIterable<Uint8Array>;
 }
@@ -48,6 +50,12 @@ export interface HttpResponse {
   header(name: string): string | undefined;
   readonly body: Body;
 }
+
+/**
+ * After a chunk of this size undici asks for the next one only when the socket has handed all of it, and all before it, to the kernel
+ * (test/pins/undici.test.ts).
+ */
+const FILLS_SOCKET = getDefaultHighWaterMark(false);
 
 /** A dead connection takes so much of a body without a word. */
 const MAX_STALE_SENT_BYTES = 4 << 20;
@@ -210,19 +218,28 @@ class Exchange implements Dispatcher.DispatchHandler {
   #bodyOf({ body }: HttpRequest): string | Uint8Array | Readable | null {
     if (body === undefined) return null;
     if (typeof body === 'string' || body instanceof Uint8Array) return body;
-    const chunks: unknown = this.#watched(body.open());
+    const chunks: unknown = this.#watched(body);
     // oxlint-disable-next-line no-unsafe-type-assertion -- undici takes any iterable; its types do not say so
     return chunks as Readable;
   }
 
-  /** The clock stands still while we wait for the next bytes to send: whoever gives them has one of its own. */
-  async *#watched(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  /**
+   * The clock stands still while we wait for the next bytes to send: whoever gives them has one of its own. What was sent is freed, since the
+   * garbage collector would let a hundred megabytes come together first.
+   */
+  async *#watched(body: UploadBody): AsyncGenerator<Uint8Array, void, undefined> {
     clearTimeout(this.#timer);
-    for await (const chunk of body) {
+    let sent: ArrayBuffer[] = [];
+    for await (const chunk of body.open()) {
       this.#arm();
-      this.#sent += chunk.byteLength;
+      const { byteLength } = chunk;
+      this.#sent += byteLength;
+      if (body.exclusive === true && fillsItsBuffer(chunk)) sent.push(chunk.buffer);
       yield chunk;
       clearTimeout(this.#timer);
+      if (byteLength < FILLS_SOCKET) continue;
+      for (const buffer of sent) buffer.transfer(0);
+      sent = [];
     }
     this.#arm();
   }

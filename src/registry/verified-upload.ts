@@ -79,6 +79,7 @@ export class VerifiedUpload implements AsyncDisposable {
     let wasOpened = false;
     return {
       length: end - start,
+      exclusive: this.#reading?.stream.exclusive === true,
       open: () => {
         const again = wasOpened ? this.reset() : undefined;
         wasOpened = true;

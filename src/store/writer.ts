@@ -1,4 +1,4 @@
-import type { CallOptions } from '../call.ts';
+import { type CallOptions, fillsItsBuffer } from '../call.ts';
 import type { ContentInfo, ContentWriter, IngestRequest } from '../content/ports.ts';
 import { GantryError } from '../errors.ts';
 import { algorithmOf, type Digest, Digester } from '../oci/digest.ts';
@@ -193,11 +193,3 @@ const wrongDigest = (request: IngestRequest, got: Digest): GantryError =>
 
 const takenOver = (ref: string): GantryError =>
   new GantryError('LOST_LOCK', `another process has taken over the ingest ${ref}`, { origin: 'store' });
-
-/** Below this the garbage collector does better by itself. */
-const MIN_SPENT_BYTES = 16 << 10;
-
-const fillsItsBuffer = (chunk: Uint8Array): chunk is Uint8Array<ArrayBuffer> =>
-  chunk.byteLength >= MIN_SPENT_BYTES &&
-  chunk.byteLength === chunk.buffer.byteLength &&
-  chunk.buffer instanceof ArrayBuffer;

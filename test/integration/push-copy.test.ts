@@ -77,6 +77,14 @@ describe('an image that is copied', () => {
     assert.equal(world.target.count({ kind: 'upload-end', object: layer }), 2);
   });
 
+  it('comes whole when the registry says once that something is missing which is there', async () => {
+    await using world = await started(app);
+    const unknown = faults.error(400, 'MANIFEST_BLOB_UNKNOWN', app.config.digest);
+    world.target.fault({ match: { kind: 'put-manifest' }, times: 1, unserved: true, do: unknown });
+    assert.deepEqual(states(await world.copy('a')), ['done']);
+    assertWhole(world.target, app, 'a');
+  });
+
   it('is given up when the registry says for ever that something is missing', async () => {
     await using world = await started(app);
     const unknown = faults.error(400, 'MANIFEST_BLOB_UNKNOWN', app.config.digest);

@@ -123,7 +123,7 @@ describe('a ticket that a script of ours adds', { timeout: 30_000 }, () => {
     await g.expand('A', ['x', 'y']);
     const { run } = g;
     const add = (n: string, lifo = false): Promise<unknown> =>
-      theirs.queue.add('v', { v: 1, r: run, n }, { jobId: `${run}.${n}`, ...(lifo ? { lifo } : {}) });
+      theirs.queue.add('v', { v: 2, r: run, n }, { jobId: `${run}.${n}`, ...(lifo ? { lifo } : {}) });
     await add('1');
     await add('3', true);
     await add('2', true);
@@ -153,7 +153,7 @@ describe('a ticket that a script of ours adds', { timeout: 30_000 }, () => {
     const found = await ours.queue.getJob(`${g.run}.1.p`);
     assert.deepEqual(
       [found?.name, found?.data, await found?.getState()],
-      ['p', { v: 1, r: g.run, n: '1', p: 1 }, 'waiting'],
+      ['p', { v: 2, r: g.run, n: '1', p: 1 }, 'waiting'],
     );
   });
 
