@@ -1,7 +1,8 @@
 import { type CallOptions, sleep } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { type Digest, isDigest } from '../oci/digest.ts';
+import { type Digest, digestOf, isDigest } from '../oci/digest.ts';
+import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import { MANIFEST_ACCEPT } from '../oci/media-types.ts';
 import { parseRepository } from '../oci/reference.ts';
 import type { ContentKind, PutManifest } from '../remote/ports.ts';
@@ -100,11 +101,15 @@ async function accepted(request: RegistryRequest, response: HttpResponse, desc: 
   return { subject: response.header('oci-subject') !== undefined };
 }
 
-/** What a tag of the repository means, by HEAD; undefined when there is none, or it is not told. */
+/** What a tag of the repository means; undefined when there is none. By HEAD, where that tells the digest. */
 export async function lookupTag(parts: UploadParts, tag: string, opts: CallOptions): Promise<Digest | undefined> {
   const response = await head(parts, `manifests/${tag}`, `manifest ${tag}`, opts);
-  const digest = response?.header('docker-content-digest');
-  return isDigest(digest) ? digest : undefined;
+  if (response === undefined) return undefined;
+  const told = response.header('docker-content-digest');
+  if (isDigest(told)) return told;
+  const request = asking(parts, 'GET', `manifests/${tag}`, `manifest ${tag}`);
+  const { bytes } = await parts.client.read(request, MAX_MANIFEST_BYTES, opts);
+  return digestOf(bytes);
 }
 
 async function head(
@@ -113,17 +118,14 @@ async function head(
   what: string,
   opts: CallOptions,
 ): Promise<HttpResponse | undefined> {
-  const headers: Record<string, string> = object.startsWith('manifests/') ? { accept: MANIFEST_ACCEPT.join(', ') } : {};
-  const request: RegistryRequest = {
-    ...common(parts, `${what} of ${parts.repository}`),
-    method: 'HEAD',
-    object,
-    headers,
-    expect: [200, 404],
-  };
-  const response = await parts.client.request(request, opts);
+  const response = await parts.client.request({ ...asking(parts, 'HEAD', object, what), expect: [200, 404] }, opts);
   await response.body[Symbol.asyncDispose]();
   return response.status === 200 ? response : undefined;
+}
+
+function asking(parts: UploadParts, method: 'GET' | 'HEAD', object: string, what: string): RegistryRequest {
+  const headers: Record<string, string> = object.startsWith('manifests/') ? { accept: MANIFEST_ACCEPT.join(', ') } : {};
+  return { ...common(parts, `${what} of ${parts.repository}`), method, object, headers, expect: [200] };
 }
 
 const common = ({ repository }: UploadParts, what: string) => {

@@ -53,6 +53,18 @@ describe('a manifest', () => {
     assert.deepEqual(registry.violations, []);
   });
 
+  it('is known by its tag, also where HEAD does not tell the digest', async () => {
+    await using registry = await started();
+    await using client = new TestClient();
+    const pusher = client.pusher(`${registry.host}/app`);
+    assert.equal(await pusher.lookup('v1', { signal: never }), undefined);
+    await put(client, registry, app, 'v1');
+    assert.equal(await pusher.lookup('v1', { signal: never }), app.desc.digest);
+    assert.equal(registry.count({ kind: 'manifest', method: 'GET' }), 0);
+    registry.fault({ match: { kind: 'manifest' }, do: faults.digestHeader(undefined) });
+    assert.equal(await pusher.lookup('v1', { signal: never }), app.desc.digest);
+  });
+
   it('tells whether its subject was taken note of', async () => {
     for (const referrersApi of [true, false]) {
       await using registry = await started({ referrersApi });
