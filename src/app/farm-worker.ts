@@ -1,24 +1,26 @@
 /** A worker of a farm in this process: wired, told about, and ended in good order. See docs/farm.md. */
 import { type CallOptions, sleep } from '../call.ts';
 import { messageOf } from '../errors.ts';
-import { pullHandler } from '../handlers/pull.ts';
 import { WorkerMetrics } from '../metrics/worker-metrics.ts';
 import { RedisBudget } from '../queue/budget.ts';
 import { openRedis, type RedisSettings } from '../queue/connection.ts';
 import { Keys } from '../queue/keys.ts';
+import { RedisPlaces } from '../queue/places.ts';
 import { type FarmTimes, FarmWorker } from '../queue/worker.ts';
 import { type Checks, healthRoutes } from '../server/health.ts';
 import { type ListenOptions, startServer } from '../server/http.ts';
 import type { ContentStore } from '../store/content-store.ts';
 import type { Config } from './config.ts';
+import { farmHandler } from './farm-handler.ts';
 import { Protection } from './protection.ts';
 import { aborted, type Log, oncePerMinute, redisHost, storeState, watchRedis } from './service.ts';
 import { gantryVersion } from './version.ts';
-import { openRegistries, openStore, type RegistrySettings, resolversOf } from './wiring.ts';
+import { openStore } from './store.ts';
+import { openRegistries, type RegistrySettings, resolversOf } from './wiring.ts';
 
 export interface WorkerSettings {
   readonly redis: RedisSettings;
-  /** `maxPerRegistry` also bounds the tickets of one lane. */
+  /** `maxPerRegistry` also bounds the tickets of one lane, and the blobs on their way to one registry. */
   readonly registries: RegistrySettings;
   /** Tickets at a time, over all lanes. */
   readonly concurrency: number;
@@ -67,8 +69,8 @@ export async function runWorker(config: Config, settings: WorkerSettings, opts: 
       observer: metrics,
     }),
   );
-  // Without isKnown: to fetch a manifest in place of its HEAD pays only where the same process then stores it.
-  const handler = pullHandler({ store, names: store.names, resolver: resolversOf(client) });
+  const places = new RedisPlaces(redis, NAMESPACE);
+  const handler = farmHandler({ store, names: store.names, resolver: resolversOf(client), places });
 
   let worker: FarmWorker | undefined;
   const ready = async (): Promise<Checks> => {

@@ -21,6 +21,8 @@ export interface ImageResult {
   readonly error: GantryError | undefined;
   /** The target had it already. */
   readonly isEqual: boolean;
+  /** Why its root was skipped, which counts as done. */
+  readonly skipped?: string;
   /** What came over the wire for it. What several images share is counted for one of them. */
   readonly bytes: number;
   /** Blobs that the target took from another of its repositories. */

@@ -54,6 +54,8 @@ export interface Vertex {
   failedAtMs: number;
   resolved: Descriptor | undefined;
   isEqual: boolean;
+  /** Why its visit has skipped it. */
+  skipped: string | undefined;
 }
 
 /** What an image has cost. */
@@ -204,7 +206,8 @@ export class Graph {
     const { node, root } = image;
     const desc = root.resolved ?? (node.kind === 'image' ? undefined : node.desc);
     const tookMs = root.startedAtMs === undefined ? 0 : this.#now() - root.startedAtMs;
-    image.result = { root: node, state, desc, error, isEqual: root.isEqual, ...root.moved, tookMs };
+    const skipped = root.skipped === undefined ? {} : { skipped: root.skipped };
+    image.result = { root: node, state, desc, error, isEqual: root.isEqual, ...skipped, ...root.moved, tookMs };
     return image.result;
   }
 
@@ -274,6 +277,7 @@ export class Graph {
       failedAtMs: 0,
       resolved: undefined,
       isEqual: false,
+      skipped: undefined,
     };
     this.#vertices.set(key, vertex);
     return vertex;

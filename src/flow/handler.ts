@@ -14,6 +14,8 @@ export interface Child {
    */
   readonly kind: 'manifest' | 'blob' | 'upload';
   readonly desc: Descriptor;
+  /** Where it is read from and goes to, with all that is below, when not as its parent. */
+  readonly scope?: Pick<NodeScope, 'source' | 'target'>;
 }
 
 /** What a node shares with its whole sub-graph. */
@@ -33,6 +35,8 @@ export interface ImageNode extends NodeScope {
   readonly name: string;
   /** The tag that it gets in a repository; absent where it goes by its digest, or to a store, which takes the name. */
   readonly tag?: string;
+  /** The tag there, or the name elsewhere, for what the tag has meant before, when that changes. */
+  readonly backup?: string;
 }
 
 export interface ContentNode extends NodeScope, Child {}
@@ -114,12 +118,12 @@ export function nodeKey(node: Node): string {
   return node.kind === 'upload' ? `upload ${target} ${digest}` : `manifest ${target} ${digest} ${selection}`;
 }
 
-/** The node of a child: it inherits its parent's scope. */
+/** The node of a child: it inherits its parent's scope, as far as it has none of its own. */
 export const childNode = (parent: Node, child: Child): ContentNode => ({
   kind: child.kind,
   desc: child.desc,
-  source: parent.source,
-  target: parent.target,
+  source: child.scope?.source ?? parent.source,
+  target: child.scope?.target ?? parent.target,
   selection: parent.selection,
 });
 

@@ -117,6 +117,7 @@ class LocalRun {
         this.#emit({ kind: 'node', node: vertex.node, event: { kind: 'waiting', reason: visit.reason } });
         return;
       case 'skip':
+        vertex.skipped = visit.reason;
         this.#emit({ kind: 'skipped', node: vertex.node });
         this.#finished(vertex);
         return;

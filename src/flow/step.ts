@@ -88,6 +88,6 @@ function distinct(children: readonly Child[]): Child[] {
   const seen = new Set<string>();
   return children.filter((child) => {
     const before = seen.size;
-    return seen.add(`${child.kind} ${child.desc.digest}`).size > before;
+    return seen.add(`${child.kind} ${child.desc.digest} ${child.scope?.target ?? ''}`).size > before;
   });
 }

@@ -47,9 +47,8 @@ export class BlobCopy {
     return { kind: 'leaf' };
   }
 
-  /** Makes blobs that the registry has appear in the node's repository, too. Answers those that have to be sent to it. */
-  async share(node: ContentNode, blobs: readonly Descriptor[], ctx: HandlerContext): Promise<Descriptor[]> {
-    const { target } = node;
+  /** Makes blobs that the registry has appear in a repository, too. Answers those that have to be sent to it. */
+  async share(target: string, blobs: readonly Descriptor[], ctx: HandlerContext): Promise<Descriptor[]> {
     const places = await this.#parts.places.find(
       target,
       blobs.map(({ digest }) => digest),
@@ -90,7 +89,7 @@ export class BlobCopy {
    * The registry says that something is missing: forgets what is believed of these blobs, and asks. Answers those that are to be sent
    * again: all of them when it says of each that it is there.
    */
-  async recheck({ target }: ContentNode, blobs: readonly Descriptor[], opts: CallOptions): Promise<Descriptor[]> {
+  async recheck(target: string, blobs: readonly Descriptor[], opts: CallOptions): Promise<Descriptor[]> {
     const { places, resolver } = this.#parts;
     const here = await this.#each(blobs, opts, (desc) => resolver.pusher(target).has('blob', desc, opts));
     await places.forget(

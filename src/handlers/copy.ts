@@ -2,13 +2,14 @@
  * Copy: from one registry to another, without touching the disk. Each manifest is put by its `settle`, when all that it refers to is
  * there: blobs, manifests, indexes, then the tag.
  */
-import { isCode, retryClass } from '../errors.ts';
+import { GantryError, isCode, retryClass } from '../errors.ts';
 import {
   type Child,
   type ContentNode,
   type Handler,
   type HandlerContext,
   type ImageNode,
+  type Node,
   type Settled,
   type SettleContext,
   type Visit,
@@ -20,10 +21,13 @@ import { isIndexType, isNonDistributable } from '../oci/media-types.ts';
 import { selectManifests } from '../oci/platform.ts';
 import type { BlobPlaces } from '../remote/places.ts';
 import type { Resolver } from '../remote/ports.ts';
+import { withAttached } from './attached.ts';
+import { backupChildren, keepBackup } from './copy-backup.ts';
 import { BlobCopy } from './copy-blob.ts';
-import { type CopySelection, parseSelection } from './copy-selection.ts';
+import { madeIndex, rootOf } from './copy-root.ts';
+import { type CopySelection, Selections } from './copy-selection.ts';
+import { ManifestCache } from './manifest-cache.ts';
 import { nothingFor } from './platform.ts';
-import { ManifestCache, readBytes } from './manifest-cache.ts';
 
 export interface CopyParts {
   readonly resolver: Resolver;
@@ -33,6 +37,8 @@ export interface CopyParts {
    * the node that needs it.
    */
   readonly isAlone: boolean;
+  /** False: few images are copied, and no list of tags is worth its request; see attached.ts. True unless said. */
+  readonly listsTags?: boolean;
 }
 
 /** After so many rounds what a registry says is missing is not coming: once for refused mounts, once for wrong beliefs. */
@@ -40,6 +46,12 @@ const MAX_ROUNDS = 3;
 
 /** The handler of copies. Its roots are image nodes whose target is a repository; see copyNode. */
 export function copyHandler(parts: CopyParts): Handler {
+  const all: AllParts = { ...parts, manifests: new ManifestCache(), selections: new Selections() };
+  return withAttached({ ...all, listsTags: parts.listsTags ?? true })(imagesOnly(all));
+}
+
+/** Copies images, and what they list. */
+function imagesOnly(parts: AllParts): Handler {
   const copy = new Copy(parts);
   return {
     visit: (node, ctx) => {
@@ -53,64 +65,90 @@ export function copyHandler(parts: CopyParts): Handler {
   };
 }
 
-class Copy {
-  readonly #parts: CopyParts;
-  readonly #blobs: BlobCopy;
-  readonly #manifests = new ManifestCache();
-  readonly #selections = new Map<string, CopySelection>();
+interface AllParts extends CopyParts {
+  readonly manifests: ManifestCache;
+  readonly selections: Selections;
+}
 
-  constructor(parts: CopyParts) {
+interface Put {
+  readonly desc: Descriptor;
+  readonly bytes: Buffer;
+  readonly tag: string | undefined;
+  /** What it refers to, where something of that can be sent again. */
+  readonly blobs: () => readonly Descriptor[];
+}
+
+class Copy {
+  readonly #parts: AllParts;
+  readonly #blobs: BlobCopy;
+
+  constructor(parts: AllParts) {
     this.#parts = parts;
     this.#blobs = new BlobCopy(parts);
   }
 
   /** Compares what the two names mean; only where that differs anything else is asked for. */
   async visitImage(node: ImageNode, ctx: HandlerContext): Promise<Visit> {
-    const { resolver, isAlone } = this.#parts;
-    const { isDeep } = this.#selection(node);
+    const { resolver, isAlone, selections } = this.#parts;
+    const { isDeep, mediaTypes } = selections.of(node);
     const ref = parseLocation(node.name);
     const pusher = resolver.pusher(node.target);
     const there = node.tag === undefined ? undefined : await pusher.lookup(node.tag, ctx);
     const willFetch = isAlone && there === undefined;
     const resolved = await resolver.resolve(ref, { signal: ctx.signal, willFetch });
-    const desc = await this.#rootOf(node, resolved.desc, ctx);
+    const { mediaType, digest } = resolved.desc;
+    if (mediaTypes?.includes(mediaType) === false) return { kind: 'skip', reason: `its type is ${mediaType}` };
+    const { desc, children, carry } = await rootOf(this.#parts, node, { desc: resolved.desc, there }, ctx);
     const isEqual = there === desc.digest || (node.tag === undefined && (await pusher.has('manifest', desc, ctx)));
-    ctx.report({ kind: 'resolved', desc, isEqual });
+    const was = there === undefined ? {} : { was: there };
+    const from = digest === desc.digest ? {} : { from: digest };
+    ctx.report({ kind: 'resolved', desc, isEqual, ...was, ...from });
     if (isEqual && !isDeep) return { kind: 'leaf' };
-    return { kind: 'expand', children: [{ kind: 'manifest', desc }] };
-  }
-
-  /** What the tag will mean: what it means at the source, or the one entry of that which is wanted. */
-  async #rootOf(node: ImageNode, desc: Descriptor, ctx: HandlerContext): Promise<Descriptor> {
-    const { index, platforms } = this.#selection(node);
-    if (index !== 'image' || !isIndexType(desc.mediaType)) return desc;
-    const manifest = parseManifest(await this.#read(desc, node.source, ctx), desc, `index ${desc.digest}`);
-    const entries = manifest.kind === 'index' ? manifest.manifests : [];
-    const [entry, ...more] = selectManifests(entries, platforms);
-    if (entry !== undefined && more.length === 0) return entry;
-    throw nothingFor(node, entries, platforms);
+    const kept = await backupChildren(this.#parts, node, { there, next: desc.digest }, ctx);
+    return { kind: 'expand', children: [...children, ...kept], ...(carry === undefined ? {} : { carry }) };
   }
 
   async settleImage(node: ImageNode, ctx: SettleContext): Promise<Settled> {
     const [root] = ctx.children;
-    if (root === undefined || node.tag === undefined) return undefined;
-    const { resolver } = this.#parts;
-    const bytes = await this.#read(root.desc, node.target, ctx);
-    await resolver.pusher(node.target).putManifest(root.desc, bytes, { signal: ctx.signal, tag: node.tag });
-    return undefined;
+    const { resolver, manifests, selections } = this.#parts;
+    const made = ctx.carry === '' ? undefined : madeIndex(ctx.carry);
+    if (root === undefined || (made === undefined && node.tag === undefined)) return undefined;
+    const { desc } = made ?? root;
+    const bytes = made?.bytes ?? (await manifests.read(resolver.fetcher(node.target), desc, ctx));
+    await keepBackup(this.#parts, node, desc.digest, ctx);
+    // What the registry had under this digest it may not have whole any more.
+    const blobs = (): Descriptor[] =>
+      blobsOf(parseManifest(bytes, desc, `manifest ${desc.digest}`), selections.of(node));
+    return this.#put(node, { desc, bytes, tag: node.tag, blobs }, ctx);
+  }
+
+  /** Puts a manifest. When the registry misses something of it: forgets what is believed, and has it sent, once more. */
+  async #put(node: Node, { desc, bytes, tag, blobs }: Put, ctx: SettleContext): Promise<Settled> {
+    const named = tag === undefined ? {} : { tag };
+    try {
+      await this.#parts.resolver.pusher(node.target).putManifest(desc, bytes, { signal: ctx.signal, ...named });
+      return undefined;
+    } catch (err) {
+      if (!isCode(err, 'NOT_FOUND') || err.origin !== 'target' || ctx.round >= MAX_ROUNDS) throw err;
+      const missing = await this.#blobs.recheck(node.target, blobs(), ctx);
+      if (missing.length === 0) throw this.#parts.selections.of(node).index === 'sparse' ? refusedSparse(err) : err;
+      return uploads(missing);
+    }
   }
 
   async visitManifest(node: ContentNode, ctx: HandlerContext): Promise<Visit> {
     const { desc, target } = node;
     assertManifestType(desc);
-    const selection = this.#selection(node);
-    const pusher = this.#parts.resolver.pusher(target);
-    // A registry takes a manifest only when it has what that refers to: what is there is whole.
-    if (!selection.isDeep && (await pusher.has('manifest', desc, ctx))) {
+    const { resolver, manifests, selections } = this.#parts;
+    const selection = selections.of(node);
+    const pusher = resolver.pusher(target);
+    // A registry takes a manifest only when it has what that refers to: what is there is whole. But for an index that is there in part.
+    const mayBePart = selection.index === 'sparse' && isIndexType(desc.mediaType);
+    if (!selection.isDeep && !mayBePart && (await pusher.has('manifest', desc, ctx))) {
       ctx.report({ kind: 'present' });
       return { kind: 'leaf' };
     }
-    const bytes = await this.#read(desc, node.source, ctx);
+    const bytes = await manifests.read(resolver.fetcher(node.source), desc, ctx);
     const manifest = parseManifest(bytes, desc, `manifest ${desc.digest} of ${node.source}`);
     ctx.report({ kind: 'progress', offset: bytes.byteLength });
     return { kind: 'expand', children: wanted(manifest, node, selection), carry: bytes.toString('latin1') };
@@ -120,19 +158,12 @@ class Copy {
     if (ctx.carry === '') return undefined; // it was there
     const { desc, target } = node;
     const blobs = ctx.children.filter((child) => child.kind === 'blob').map((child) => child.desc);
-    const refused = await this.#blobs.share(node, blobs, ctx);
+    const refused = await this.#blobs.share(target, blobs, ctx);
     if (refused.length > 0) return uploads(refused);
-    try {
-      const bytes = Buffer.from(ctx.carry, 'latin1');
-      await this.#parts.resolver.pusher(target).putManifest(desc, bytes, ctx);
-      ctx.report({ kind: 'fetched', bytes: desc.size });
-    } catch (err) {
-      if (!isCode(err, 'NOT_FOUND') || err.origin !== 'target' || ctx.round >= MAX_ROUNDS) throw err;
-      const missing = await this.#blobs.recheck(node, blobs, ctx);
-      if (missing.length === 0) throw err;
-      return uploads(missing);
-    }
-    return undefined;
+    const bytes = Buffer.from(ctx.carry, 'latin1');
+    const settled = await this.#put(node, { desc, bytes, tag: undefined, blobs: () => blobs }, ctx);
+    if (settled === undefined) ctx.report({ kind: 'fetched', bytes: desc.size });
+    return settled;
   }
 
   async visitBlob(node: ContentNode, ctx: HandlerContext): Promise<Visit> {
@@ -144,20 +175,6 @@ class Copy {
       return this.#blobs.bring(node, ctx);
     }
   }
-
-  async #read(desc: Descriptor, repository: string, ctx: HandlerContext): Promise<Buffer> {
-    const known = this.#manifests.get(desc.digest);
-    if (known !== undefined) return known;
-    const bytes = await readBytes(this.#parts.resolver.fetcher(repository), desc, ctx);
-    this.#manifests.set(desc.digest, bytes);
-    return bytes;
-  }
-
-  #selection({ selection }: { selection: string }): CopySelection {
-    const known = this.#selections.get(selection) ?? parseSelection(selection);
-    this.#selections.set(selection, known);
-    return known;
-  }
 }
 
 const uploads = (descs: readonly Descriptor[]): Settled => ({
@@ -165,18 +182,34 @@ const uploads = (descs: readonly Descriptor[]): Settled => ({
   children: descs.map((desc): Child => ({ kind: 'upload', desc })),
 });
 
+const refusedSparse = (err: GantryError): GantryError =>
+  new GantryError('UNSUPPORTED', `${err.message}: it does not take an index of which only some platforms are there`, {
+    origin: 'target',
+    cause: err,
+    hint: 'use `index: strip`, which makes an index of what is there',
+    ...(err.digest === undefined ? {} : { digest: err.digest }),
+    ...(err.host === undefined ? {} : { host: err.host }),
+  });
+
 /** What has to be at the target before a manifest. */
 function wanted(manifest: Manifest, node: ContentNode, selection: CopySelection): Child[] {
   if (manifest.kind === 'index') {
+    // Of an index that was stripped, and so is not here, all that is left is wanted, with all that is below.
+    if (selection.index !== 'sparse') return manifest.manifests.map((desc) => ({ kind: 'manifest', desc }));
     const selected = selectManifests(manifest.manifests, selection.platforms);
     if (manifest.manifests.length > 0 && selected.length === 0) {
       throw nothingFor(node, manifest.manifests, selection.platforms);
     }
     return selected.map((desc) => ({ kind: 'manifest', desc }));
   }
+  return blobsOf(manifest, selection).map((desc) => ({ kind: 'blob', desc }));
+}
+
+/** What a registry has to have of an image before its manifest. */
+function blobsOf(manifest: Manifest, selection: CopySelection): Descriptor[] {
+  if (manifest.kind === 'index') return [];
   const blobs = [manifest.config, ...manifest.layers];
-  const kept = selection.nonDistributable ? blobs : blobs.filter((desc) => !isNonDistributable(desc.mediaType));
-  return kept.map((desc) => ({ kind: 'blob', desc }));
+  return selection.nonDistributable ? blobs : blobs.filter((desc) => !isNonDistributable(desc.mediaType));
 }
 
 /** The root node of a copy. `tag` is the one that it gets in the repository `target`; undefined: it goes by its digest. */
@@ -185,6 +218,7 @@ export const copyNode = (parts: {
   readonly target: string;
   readonly tag: string | undefined;
   readonly selection: string;
+  readonly backup?: string | undefined;
 }): ImageNode => ({
   kind: 'image',
   name: parts.source.name,
@@ -192,4 +226,5 @@ export const copyNode = (parts: {
   target: parts.target,
   selection: parts.selection,
   ...(parts.tag === undefined ? {} : { tag: parts.tag }),
+  ...(parts.backup === undefined ? {} : { backup: parts.backup }),
 });

@@ -14,11 +14,16 @@ export class ManifestCache {
   readonly #kept = new Map<Digest, Buffer>();
   #bytes = 0;
 
-  get(digest: Digest): Buffer | undefined {
-    return this.#kept.get(digest);
+  /** A manifest of a repository, which is only asked for it when it is not known. */
+  async read(fetcher: Fetcher, desc: Descriptor, opts: CallOptions): Promise<Buffer> {
+    const known = this.#kept.get(desc.digest);
+    if (known !== undefined) return known;
+    const bytes = await readBytes(fetcher, desc, opts);
+    this.#keep(desc.digest, bytes);
+    return bytes;
   }
 
-  set(digest: Digest, bytes: Buffer): void {
+  #keep(digest: Digest, bytes: Buffer): void {
     if (this.#kept.has(digest)) return;
     this.#kept.set(digest, bytes);
     this.#bytes += bytes.byteLength;
@@ -31,7 +36,7 @@ export class ManifestCache {
 }
 
 /** A manifest as its repository has it, verified. @throws GantryError NOT_FOUND, TOO_LARGE, DIGEST_MISMATCH */
-export function readBytes(fetcher: Fetcher, desc: Descriptor, { signal }: CallOptions): Promise<Buffer> {
+function readBytes(fetcher: Fetcher, desc: Descriptor, { signal }: CallOptions): Promise<Buffer> {
   const provider: Provider = { open: (_what, opts) => fetcher.fetch('manifest', desc, opts) };
   return readContent(provider, desc, { signal, limit: MAX_MANIFEST_BYTES, origin: 'source' });
 }

@@ -24,7 +24,12 @@ export interface StripOrigin {
 }
 
 /** An index that lists only some of the entries of another one. The same input gives the same bytes. */
-export function stripIndex(bytes: Uint8Array, index: ImageIndex, kept: readonly Descriptor[], from: StripOrigin): MadeIndex {
+export function stripIndex(
+  bytes: Uint8Array,
+  index: ImageIndex,
+  kept: readonly Descriptor[],
+  from: StripOrigin,
+): MadeIndex {
   const { document, entries } = rawIndex(bytes, from.source);
   const wanted = new Set(kept);
   const manifests = entries.filter((_entry, i) => {
@@ -44,29 +49,31 @@ const inOrder = (platforms: string): string => platforms.split(',').toSorted().j
 
 /**
  * An index that also lists `added`; undefined when it does already. Without an index to begin with, a new one.
+ * @param gone entries that are left out
  * @param what names the index in messages
  * @throws GantryError MALFORMED when it is none
  */
 export function extendIndex(
   bytes: Uint8Array | undefined,
   added: readonly Descriptor[],
+  gone: ReadonlySet<Digest>,
   what: string,
 ): MadeIndex | undefined {
-  const { document, entries } =
-    bytes === undefined
-      ? { document: { schemaVersion: 2, mediaType: OCI_INDEX }, entries: [] }
-      : rawIndex(bytes, what);
-  const listed = bytes === undefined ? [] : listedIn(bytes, what);
-  const known = new Set<string>(listed.map(({ digest }) => digest));
+  if (bytes === undefined) return made({ ...NEW_INDEX, manifests: added.map(descriptorToJson) }, OCI_INDEX);
+  const index = parseManifest(bytes, { mediaType: OCI_INDEX }, what);
+  if (index.kind !== 'index') throw malformed(what, 'it is no index');
+  const known = new Set(index.manifests.map(({ digest }) => digest));
   const missing = added.filter(({ digest }) => !known.has(digest));
   if (missing.length === 0) return undefined;
-  return made({ ...document, manifests: [...entries, ...missing.map(descriptorToJson)] }, OCI_INDEX);
+  const { document, entries } = rawIndex(bytes, what);
+  const kept = entries.filter((_entry, i) => {
+    const desc = index.manifests[i];
+    return desc !== undefined && !gone.has(desc.digest);
+  });
+  return made({ ...document, manifests: [...kept, ...missing.map(descriptorToJson)] }, index.mediaType);
 }
 
-function listedIn(bytes: Uint8Array, what: string): readonly Descriptor[] {
-  const manifest = parseManifest(bytes, { mediaType: OCI_INDEX }, what);
-  return manifest.kind === 'index' ? manifest.manifests : [];
-}
+const NEW_INDEX = { schemaVersion: 2, mediaType: OCI_INDEX };
 
 /** An index as JSON, which has more than is read of it. */
 function rawIndex(bytes: Uint8Array, what: string): { document: JsonObject; entries: readonly unknown[] } {

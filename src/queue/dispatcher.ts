@@ -102,18 +102,14 @@ class Results {
     this.#places = [...byRoot.values()];
   }
 
-  add({ index, state, desc, error }: Ended): void {
+  add({ index, state, desc, error, skipped, isEqual, bytes, mounted, tookMs }: Ended): void {
     for (const at of this.#places[index] ?? []) {
       const root = this.#roots[at];
       if (root === undefined || this.#found[at] !== undefined) continue;
       const known = desc ?? (root.kind === 'image' ? undefined : root.desc);
-      this.#set(at, {
-        ...NOTHING_MOVED,
-        root,
-        state,
-        desc: known,
-        error: error === undefined ? undefined : errorOf(error),
-      });
+      const why = error === undefined ? undefined : errorOf(error);
+      const skip = skipped === undefined ? {} : { skipped };
+      this.#set(at, { root, state, desc: known, error: why, isEqual, ...skip, bytes, mounted, tookMs });
     }
   }
 
@@ -140,6 +136,7 @@ class Results {
   }
 }
 
+/** Of an image that was cancelled nobody counts what it has cost. */
 const NOTHING_MOVED = { isEqual: false, bytes: 0, mounted: 0, tookMs: 0 } as const;
 
 /** Two roots of one node may be read from two places; both are ways to it. */

@@ -24,11 +24,16 @@ export const errorOf = (record: ErrorRecord): GantryError =>
 
 /**
  * What the graph has to know of a failure when another image comes to want the node; the rules are those of flow/graph.ts and
- * flow/another-source.ts. `c`: whether time or a shorter way may help, `h`: which other repository may.
+ * flow/another-source.ts. `c`: whether time or a shorter way may help, `h`: which other repository may, to read from or to write to.
  */
 export function memoryOf(err: GantryError): string {
   const c = retryClass(err) === 'backoff' ? 'backoff' : isCode(err, 'TOO_LARGE') ? 'deep' : '';
-  const isElsewhere = err.origin === 'source' || retryClass(err) === 'elsewhere';
-  const ofRegistry = retryClass(err) === 'backoff' || isCode(err, 'TLS');
-  return JSON.stringify({ c, h: !isElsewhere ? '' : ofRegistry ? 'registry' : 'any' });
+  return JSON.stringify({ c, h: helpOf(err) });
+}
+
+function helpOf(err: GantryError): '' | 'target' | 'registry' | 'any' {
+  const isElsewhere = retryClass(err) === 'elsewhere';
+  if (err.origin === 'target') return isElsewhere ? 'target' : '';
+  if (err.origin !== 'source' && !isElsewhere) return '';
+  return retryClass(err) === 'backoff' || isCode(err, 'TLS') ? 'registry' : 'any';
 }

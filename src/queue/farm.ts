@@ -3,12 +3,13 @@ import type { Redis } from 'ioredis';
 import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import type { FarmView, ImageRecord, LaneStatus, RunStatus, WaitReasons, WorkerStatus } from '../flow/farm-status.ts';
-import { type Node, nodeLabel } from '../flow/handler.ts';
+import { isRepository, type Node, nodeLabel } from '../flow/handler.ts';
 import { openRedis, redisError, type RedisSettings } from './connection.ts';
 import { FarmDispatcher, type FarmDispatcherOptions } from './dispatcher.ts';
+import { GoneTags } from './gone-tags.ts';
 import { Keys } from './keys.ts';
 import { Lanes } from './lanes.ts';
-import { laneOf } from './record.ts';
+import { laneOf, settleLaneOf } from './record.ts';
 import { type Ended, Runs, type SubmitOptions } from './runs.ts';
 import { Tickets } from './tickets.ts';
 
@@ -51,6 +52,11 @@ export class Farm implements FarmView, AsyncDisposable {
 
   get settings(): Lanes {
     return this.#lanes;
+  }
+
+  /** What pruning remembers. */
+  get goneTags(): GoneTags {
+    return new GoneTags(this.#redis, this.#keys);
   }
 
   dispatcher(options: Omit<FarmDispatcherOptions, 'redis' | 'namespace'> = {}): FarmDispatcher {
@@ -137,9 +143,9 @@ export class Farm implements FarmView, AsyncDisposable {
     if ((await this.#runs.status(id)).state !== 'running') return [];
     const [workers, lanes, roots] = await Promise.all([this.workers(opts), this.lanes(opts), this.#runs.roots(id)]);
     if (workers.length === 0) return ['no worker is connected: start one with `gantry worker`'];
-    const wanted = new Set(roots.map(laneOf));
+    const wanted = new Set(roots.flatMap((root) => [laneOf(root), settleLaneOf(root)]));
     const reasons = lanes.filter((lane) => wanted.has(lane.name)).flatMap(laneReasons);
-    const stores = new Set(roots.map(({ target }) => target));
+    const stores = new Set(roots.map(({ target }) => target).filter((target) => !isRepository(target)));
     for (const store of stores) {
       if (!workers.some((worker) => worker.store === undefined || worker.store === store)) {
         reasons.push(`no worker has the store ${store}: start one with --store`);

@@ -5,6 +5,7 @@ import { add, MAX_CHILDREN_A_CALL } from './scripts/add.ts';
 import { begin } from './scripts/begin.ts';
 import { done, fail, release, reroute, ways } from './scripts/finish.ts';
 import { sweep, unhand, unwanted } from './scripts/run.ts';
+import type { Moved } from './ticket-report.ts';
 import type { Ticket } from './tickets.ts';
 
 /** What a worker holds while it handles a node. */
@@ -12,7 +13,7 @@ export interface Hold {
   readonly node: string;
   /** The ticket, as the owner of a lease. */
   readonly owner: string;
-  /** `target digest`; empty without a lease. */
+  /** See leaseOf in record.ts; empty without a lease. */
   readonly lease: string;
   readonly fence: string;
 }
@@ -26,10 +27,14 @@ export type Begun =
       /** Tries that failed. */
       readonly tries: number;
       readonly fence: string;
-      /** What the visit left for the settle; see payload.ts. */
+      /** What is left for the settle; see payload.ts. */
       readonly payload: string;
+      /** How many times settle has added children. */
+      readonly round: number;
     }
   | { readonly state: 'busy'; readonly holder: string }
+  /** The registry that the content would go to wants to be left alone, or its lane is paused. */
+  | { readonly state: 'blocked'; readonly afterMs: number }
   | { readonly state: 'gone' | 'stale' | 'dead' };
 
 export type Added =
@@ -40,12 +45,18 @@ export type Added =
   | { readonly state: 'cycle'; readonly index: number }
   | { readonly state: 'late' };
 
-/** For the settle, and for whoever listens. */
+/** Of children, for the settle after them, and for whoever listens. */
 export interface AddOptions {
   readonly resolved: string;
   readonly payload: string;
+  /** In which the children are visited; empty: each in its own, which the workers may not know yet. */
   readonly lane: string;
   readonly watched: boolean;
+  /** 0: of the visit; else of a settle, the round that follows. */
+  readonly round: number;
+  /** In which a node that is ready gets its ticket; empty: the caller settles it at once. */
+  readonly settleLane: string;
+  readonly moved: Moved;
 }
 
 export type ChildRecord = readonly [key: string, record: string];
@@ -76,8 +87,9 @@ export class RunGraph {
     const phase = ticket.phase === 'settle' ? 'p' : 'v';
     const args = [ticket.node, phase, owner, where.lane, where.leaseMs, where.worker];
     const reply = items(await begin.run(this.#redis, this.#key, args));
-    const [state, letter, record, watched, tries, fence, payload] = reply;
+    const [state, letter, record, watched, tries, fence, payload, round] = reply;
     if (state === 'busy') return { state, holder: text(letter) };
+    if (state === 'blocked') return { state, afterMs: count(letter) };
     if (state !== 'go') return { state: state === 'gone' || state === 'dead' ? state : 'stale' };
     return {
       state,
@@ -87,16 +99,14 @@ export class RunGraph {
       tries: count(tries),
       fence: text(fence),
       payload: text(payload),
+      round: count(round),
     };
   }
 
-  /** Hangs all children below a node, in as many calls as it takes, with tickets in its lane. */
-  async add(
-    hold: Hold,
-    { resolved, payload, lane, watched }: AddOptions,
-    children: readonly ChildRecord[],
-  ): Promise<Added> {
-    const head = [lane, watched ? '1' : '0'];
+  /** Hangs all children below a node, in as many calls as it takes, with their tickets. */
+  async add(hold: Hold, options: AddOptions, children: readonly ChildRecord[]): Promise<Added> {
+    const { resolved, payload, lane, watched, round, settleLane, moved } = options;
+    const head = [lane, watched ? '1' : '0', round, settleLane, moved.bytes, moved.mounted];
     for (let first = 0; ; first += MAX_CHILDREN_A_CALL) {
       const chunk = children.slice(first, first + MAX_CHILDREN_A_CALL);
       const isLast = first + MAX_CHILDREN_A_CALL >= children.length;
@@ -110,12 +120,12 @@ export class RunGraph {
     }
   }
 
-  /** Undefined when the node was not ours to finish any more. */
+  /** @param what `skipped` says why it was, or is empty. Undefined when the node was not ours to finish any more. */
   async done(
     hold: Hold,
-    what: { readonly bytes: number; readonly isSkipped: boolean; readonly resolved: string },
+    what: Moved & { readonly skipped: string; readonly resolved: string },
   ): Promise<Finished | undefined> {
-    const args = [...held(hold), what.resolved, what.bytes, what.isSkipped ? '1' : '0'];
+    const args = [...held(hold), what.resolved, what.bytes, what.skipped, what.mounted];
     return finished(await done.run(this.#redis, this.#key, args));
   }
 

@@ -1,7 +1,7 @@
 /** From what became of a ticket to what becomes of its job. BullMQ is told to keep a job by an error of its own kind. */
 import { DelayedError, type Job, WaitingError, Worker } from 'bullmq';
 import type { Lanes } from './lanes.ts';
-import type { Outcome } from './ticket-run.ts';
+import type { Outcome } from './ticket-parts.ts';
 import type { TicketData } from './tickets.ts';
 
 /** A job in the hand of a worker. */
@@ -36,8 +36,11 @@ export async function applyOutcome(held: HeldJob, outcome: Outcome, lanes: Lanes
     case 'parked':
     case 'retried':
       return delay(held, outcome.afterMs);
-    case 'blocked':
-      await lanes.block(held.lane, outcome.afterMs, outcome.why);
+    case 'blocked': {
+      const leftMs = await lanes.block(outcome.lane, outcome.afterMs, outcome.why);
+      // The lane of the ticket itself may be free: others of it go elsewhere.
+      if (outcome.lane !== held.lane) return delay(held, leftMs);
       throw Worker.RateLimitError();
+    }
   }
 }

@@ -40,6 +40,16 @@ export class Keys {
     return `${this.tag}:slots:${lane}`;
   }
 
+  /** Where the blobs of a registry that is written to are: over as many hashes as digests have first digits. */
+  places(registry: string): string {
+    return `${this.tag}:places:${registry}`;
+  }
+
+  /** There while a registry is known not to share blobs between its repositories. */
+  refusesMounts(registry: string): string {
+    return `${this.tag}:mounts:${registry}`;
+  }
+
   /** What is left of a lane's quota, for one identity. */
   bucket(lane: string, identity: string): string {
     return `${this.tag}:bucket:${lane}:${identity}`;
@@ -74,8 +84,18 @@ export class Keys {
     return `${this.tag}:events:${run}`;
   }
 
-  /** @param name `target digest` */
+  /** @param name see leaseOf in record.ts */
   lease(name: string): string {
     return `${this.tag}:l:${name}`;
+  }
+
+  /** Of each target repository, the tags that left their source; see gone-tags.ts. */
+  get gone(): string {
+    return `${this.tag}:gone`;
+  }
+
+  /** Of each rule of a mirror file that is served, its last run; see schedules.ts. */
+  lastRuns(file: string): string {
+    return `${this.tag}:last-runs:${file}`;
   }
 }

@@ -5,10 +5,10 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
 import { RunGraph } from './graph.ts';
-import { laneOf, readRecord } from './record.ts';
+import { laneOf, readRecord, settleLaneOf } from './record.ts';
 import { count } from './script.ts';
 import { hold, letGo } from './scripts/lease.ts';
-import { ticketId, type Tickets } from './tickets.ts';
+import { type Ticket, ticketId, type Tickets, visitTicket } from './tickets.ts';
 
 /** Nodes of each run looked at in one tick: bounded, because a queue with a million tickets must not stop for a sweep. */
 const SLICE = 1_000;
@@ -65,13 +65,18 @@ export class Reconciler {
   }
 
   async #hasTicket(run: string, node: string): Promise<boolean> {
-    const record = await this.#redis.hget(`${this.#keys.run(run)}:n`, node);
-    if (record === null) return false;
-    const queue = this.#tickets.queue(laneOf(readRecord(record).node));
-    for (const phase of ['visit', 'settle'] as const) {
-      if ((await queue.getJob(ticketId({ run, node, phase }))) !== undefined) return true;
+    const [record, added] = await this.#redis.hmget(`${this.#keys.run(run)}:n`, node, `${node}o`);
+    if (record === null || record === undefined) return false;
+    const of = readRecord(record).node;
+    if (await this.#isThere(laneOf(of), visitTicket(run, node))) return true;
+    for (let round = 0; round <= Number(added ?? 0); round += 1) {
+      if (await this.#isThere(settleLaneOf(of), { run, node, phase: 'settle', round })) return true;
     }
     return false;
+  }
+
+  async #isThere(lane: string, ticket: Ticket): Promise<boolean> {
+    return (await this.#tickets.queue(lane).getJob(ticketId(ticket))) !== undefined;
   }
 
   async #forgetExpired(): Promise<void> {

@@ -7,6 +7,7 @@ import { GantryError } from '../errors.ts';
 import type { ErrorRecord, RunState, RunStatus } from '../flow/farm-status.ts';
 import type { Node } from '../flow/handler.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { isArchive } from '../oci/location.ts';
 import type { Keys } from './keys.ts';
 import { packRoots, unpackRoots } from './payload.ts';
 import { readRecord, recordOf, type Root } from './record.ts';
@@ -34,6 +35,12 @@ export interface Ended {
   readonly desc: Descriptor | undefined;
   readonly error: ErrorRecord | undefined;
   readonly endedAt: number;
+  /** These as an ImageResult has them. */
+  readonly isEqual: boolean;
+  readonly skipped: string | undefined;
+  readonly bytes: number;
+  readonly mounted: number;
+  readonly tookMs: number;
 }
 
 export interface FollowOptions {
@@ -65,9 +72,13 @@ export class Runs {
     this.#keys = keys;
   }
 
-  /** Stores a request. Answers the id of its run: while one of the same request is open, that one. */
+  /**
+   * Stores a request. Answers the id of its run: while one of the same request is open, that one.
+   * @throws GantryError USAGE for archives: the files of one machine are not those of another
+   */
   async submit(roots: readonly Node[], options: SubmitOptions = {}): Promise<string> {
     const { labels = {}, isNew = false, maxOpen = MAX_OPEN, keepMs = KEEP_MS, watched = false } = options;
+    refuseArchives(roots);
     const records = roots.map((node, index): Root => [index, recordOf(node, 0)]);
     const chunks: string[] = [];
     for (let i = 0; i < records.length; i += CHUNK) chunks.push(packRoots(records.slice(i, i + CHUNK)));
@@ -198,7 +209,21 @@ function endedOf([id, fields]: Entry): Ended {
     desc,
     error,
     endedAt: Number(id.split('-')[0]),
+    isEqual: of.has('q'),
+    skipped: of.get('k'),
+    bytes: Number(of.get('b') ?? 0),
+    mounted: Number(of.get('m') ?? 0),
+    tookMs: Number(of.get('t') ?? 0),
   };
+}
+
+function refuseArchives(roots: readonly Node[]): void {
+  const archive = roots.flatMap(({ source, target }) => [source, target]).find(isArchive);
+  if (archive === undefined) return;
+  throw new GantryError('USAGE', `a farm copies between registries, not with the archive ${archive}`, {
+    origin: 'user',
+    hint: 'the workers of a farm do not see the files of this machine: copy it without --redis',
+  });
 }
 
 const lost = (run: string): GantryError =>

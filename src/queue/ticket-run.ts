@@ -2,67 +2,26 @@
 import { lockBackoffMs } from '../call.ts';
 import { GantryError, isCode, retryClass } from '../errors.ts';
 import { anotherWayMayHelp } from '../flow/another-source.ts';
-import type { WorkerObserver } from '../flow/farm-observer.ts';
 import {
   type Child,
-  type Handler,
   type HandlerContext,
+  isRepository,
   type Node,
   type NodeEvent,
   nodeLabel,
+  placeOf,
   type Visit,
 } from '../flow/handler.ts';
-import { type GraphLimits, settleStep, visitStep } from '../flow/step.ts';
+import { settleStep, visitStep } from '../flow/step.ts';
 import { errorRecord, memoryOf } from './error-record.ts';
 import type { EventSender } from './events.ts';
-import type { Begun, Finished, Hold, RunGraph } from './graph.ts';
-import { packChildren, unpackChildren } from './payload.ts';
-import { childRecord, laneOf, nodeJson, readRecord } from './record.ts';
-import { type Ticket, ticketId, type Tickets } from './tickets.ts';
-
-/** Points at which a test may stop a worker. */
-export type Step = 'visited' | 'added' | 'settling' | 'done';
-
-/** What every ticket of a worker needs. */
-export interface TicketParts {
-  readonly handler: Handler;
-  readonly limits: GraphLimits;
-  readonly tickets: Tickets;
-  readonly worker: string;
-  /** Tries of a node that fails for a passing reason, the first included. */
-  readonly attempts: number;
-  readonly leaseMs: number;
-  readonly retryDelayMs: (tries: number) => number;
-  /** Whether this worker has the place where a node's content goes, such as its store. */
-  readonly hasTarget: (target: string) => boolean;
-  readonly observer: WorkerObserver | undefined;
-  readonly onStep: (step: Step) => Promise<void> | void;
-  /** A run wants further images to be handed to the workers. */
-  readonly onHungry: (run: string) => void;
-  sender(run: string): EventSender;
-}
-
-/** Why a ticket is put down before its end. */
-export type StopReason = 'unwanted' | 'lost' | 'stopping';
-
-export class Stop extends Error {
-  readonly reason: StopReason;
-
-  constructor(reason: StopReason) {
-    super(`stopped: ${reason}`);
-    this.reason = reason;
-  }
-}
-
-/** What becomes of the job. */
-export type Outcome =
-  | { readonly state: 'done' | 'failed' | 'dropped' }
-  /** Once more after a while; what waits for a lease is woken earlier. */
-  | { readonly state: 'parked' | 'retried'; readonly afterMs: number }
-  /** The registry wants to be left alone by everybody. */
-  | { readonly state: 'blocked'; readonly afterMs: number; readonly why: string }
-  /** For another worker, at once. */
-  | { readonly state: 'returned' };
+import type { Added, Begun, ChildRecord, Finished, Hold, RunGraph } from './graph.ts';
+import { type Left, packLeft, unpackLeft } from './payload.ts';
+import { childRecord, laneOf, leaseOf, nodeJson, readRecord, type Recorded, settleLaneOf } from './record.ts';
+import type { HeldSlot } from './slots.ts';
+import { type Outcome, Stop, type StopReason, type TicketParts } from './ticket-parts.ts';
+import { TicketReport, type Transfer } from './ticket-report.ts';
+import { type Ticket, ticketId, visitTicket } from './tickets.ts';
 
 /** A worker that has not what a node needs looks at it again after so long, in case that nobody else took it. */
 const NOT_MINE_MS = 2_000;
@@ -70,16 +29,13 @@ const NOT_MINE_MS = 2_000;
 const BLOCKED_MS = 10_000;
 /** Hundreds of delays by the registry for one node are no delays any more. */
 const MAX_PICKUPS = 1_000;
-const PROGRESS_EVERY_MS = 250;
+/** Who waits for a slot is woken; should that come too early, before he waits, he looks again after so long, doubled each time. */
+const SLOT_AGAIN_MS = 1_000;
+const MAX_REASON = 300;
 
-/** A transfer that goes on, for `active`. */
-export interface Transfer {
-  readonly node: Node;
-  readonly run: string;
-  readonly lane: string;
-  readonly startedAt: number;
-  readonly startOffset: number;
-  offset: number;
+/** What settle is told of its node, and how many times it has added children. */
+interface Settling extends Left {
+  readonly round: number;
 }
 
 /** One ticket in the hand of a worker. */
@@ -87,17 +43,13 @@ export class TicketRun {
   readonly ticket: Ticket;
   readonly lane: string;
   readonly controller = new AbortController();
-  /** Absent until bytes move. */
-  transfer: Transfer | undefined;
+  readonly #report: TicketReport;
   readonly #parts: TicketParts;
   readonly #graph: RunGraph;
   readonly #pickups: number;
   #events: EventSender | undefined;
   #record = '';
   #hold: Hold;
-  #bytes = 0;
-  #resolved = '';
-  #toldAt = -Infinity;
   #isOver = false;
 
   /** @param pickups how often this ticket was taken before */
@@ -107,8 +59,15 @@ export class TicketRun {
     this.ticket = ticket;
     this.lane = lane;
     this.#pickups = pickups;
-    const owner = ticketId({ ...ticket, phase: 'visit' });
+    const owner = ticketId(visitTicket(ticket.run, ticket.node));
     this.#hold = { node: ticket.node, lease: '', owner, fence: '0' };
+    const tell = (event: NodeEvent): void => this.#events?.tell('node', this.#record, { event });
+    this.#report = new TicketReport({ run: ticket.run, lane, observer: parts.observer, tell });
+  }
+
+  /** What moves now, for `active`. */
+  get transfer(): Transfer | undefined {
+    return this.#report.transfer;
   }
 
   /** What is held while this goes on. */
@@ -125,63 +84,85 @@ export class TicketRun {
     const where = { lane: this.lane, leaseMs: this.#parts.leaseMs, worker: this.#parts.worker };
     const begun = await this.#graph.begin(this.ticket, this.#hold.owner, where);
     if (begun.state === 'busy') return { state: 'parked', afterMs: lockBackoffMs(this.#pickups) };
+    if (begun.state === 'blocked') return { state: 'parked', afterMs: begun.afterMs };
     if (begun.state !== 'go') return { state: 'dropped' };
     try {
       return await this.#begun(begun);
     } finally {
       this.#events?.flush();
-      this.transfer = undefined;
+      this.#report.transfer = undefined;
     }
   }
 
   async #begun(begun: Begun & { state: 'go' }): Promise<Outcome> {
-    const { node, depth } = readRecord(begun.record);
+    const at = readRecord(begun.record);
+    const { node } = at;
     if (begun.fence !== '0' && node.kind !== 'image') {
-      this.#hold = { ...this.#hold, lease: `${node.target} ${node.desc.digest}`, fence: begun.fence };
+      this.#hold = { ...this.#hold, lease: leaseOf(node), fence: begun.fence };
     }
     if (!this.#parts.hasTarget(node.target)) return this.#release({ state: 'parked', afterMs: NOT_MINE_MS });
     if (begun.watched) this.#events = this.#parts.sender(this.ticket.run);
     this.#record = nodeJson(begun.record);
     try {
-      if (begun.phase === 'settle') return await this.#settle(node, depth, unpackChildren(begun.payload));
+      if (begun.phase === 'settle') {
+        return await this.#settle(at, { ...unpackLeft(begun.payload), round: begun.round });
+      }
       if (this.#pickups === 0) this.#events?.tell('started', this.#record);
-      return await this.#visit(node, depth);
+      return await this.#visit(at);
     } catch (err) {
-      return await this.#failed(node, depth, err, begun.tries);
+      return await this.#failed(at, err, begun.tries);
     }
   }
 
-  async #visit(node: Node, depth: number): Promise<Outcome> {
+  async #visit(at: Recorded): Promise<Outcome> {
     const { handler, limits, onStep } = this.#parts;
-    const { signal } = this.controller;
-    const visit = await visitStep(handler, node, this.#context(node), { depth, limits });
-    signal.throwIfAborted();
+    const slot = await this.#slotFor(at.node);
+    if (slot !== undefined && 'afterMs' in slot) {
+      return this.#later({ afterMs: slot.afterMs, reason: `${placeOf(at.node.target)} takes no more at a time` });
+    }
+    await using _slot = slot;
+    slot?.signal.addEventListener('abort', () => this.stop('lost'), { once: true });
+    const visit = await visitStep(handler, at.node, this.#context(at.node), { depth: at.depth, limits });
+    this.controller.signal.throwIfAborted();
     await onStep('visited');
     switch (visit.kind) {
       case 'later':
         return this.#later(visit);
       case 'skip':
         this.#events?.tell('skipped', this.#record);
-        return this.#done(true);
+        return this.#done(visit.reason.slice(0, MAX_REASON) || 'skipped');
       case 'leaf':
-        return this.#settle(node, depth, []);
-      case 'expand':
-        return visit.children.length === 0 ? this.#settle(node, depth, []) : this.#expand(node, depth, visit.children);
+        return this.#settle(at, { children: [], carry: '', round: 0 });
+      case 'expand': {
+        const { children, carry = '' } = visit;
+        return this.#expand(at, children, { children, carry, round: 0 });
+      }
     }
   }
 
-  async #later({ afterMs, reason }: Visit & { kind: 'later' }): Promise<Outcome> {
+  /** A blob that goes to another registry than that of the ticket's lane needs a slot there, too. */
+  async #slotFor({ kind, target }: Node): Promise<HeldSlot | { readonly afterMs: number } | undefined> {
+    if ((kind !== 'blob' && kind !== 'upload') || !isRepository(target)) return undefined;
+    const registry = placeOf(target);
+    if (registry === this.lane) return undefined;
+    const slot = await this.#parts.slots.tryTake(registry, `${this.lane} ${ticketId(this.ticket)}`);
+    if (!('afterMs' in slot)) return slot;
+    return { afterMs: Math.min(slot.afterMs, SLOT_AGAIN_MS * 2 ** Math.min(this.#pickups, 10)) };
+  }
+
+  async #later({ afterMs, reason }: Omit<Visit & { kind: 'later' }, 'kind'>): Promise<Outcome> {
     this.#events?.tell('node', this.#record, { event: { kind: 'waiting', reason } });
     return this.#release({ state: 'parked', afterMs });
   }
 
-  async #expand(node: Node, depth: number, children: readonly Child[]): Promise<Outcome> {
+  /** @param next what the settle after these children is told */
+  async #expand(at: Recorded, children: readonly Child[], next: Settling): Promise<Outcome> {
+    if (children.length === 0) return this.#settle(at, next);
     const { onStep, onHungry } = this.#parts;
+    const { node, depth } = at;
     const records = children.map((child) => childRecord(node, child, depth + 1));
-    const payload = packChildren(children);
-    const options = { resolved: this.#resolved, payload, lane: laneOf(node), watched: this.#events !== undefined };
-    this.#events?.flush();
-    const added = await this.#graph.add(this.#hold, options, records);
+    const settleLane = settleLaneOf(node);
+    const added = await this.#add(node, records, next, settleLane === this.lane ? '' : settleLane);
     await onStep('added');
     switch (added.state) {
       case 'cycle':
@@ -195,25 +176,47 @@ export class TicketRun {
         await this.#goOn({ parked: added.parked, isHungry: false });
         return { state: 'done' };
       case 'ready':
-        return this.#settle(node, depth, children);
+        return this.#settle(at, next);
     }
   }
 
-  async #settle(node: Node, depth: number, children: readonly Child[]): Promise<Outcome> {
-    const { onStep, handler, limits } = this.#parts;
-    await onStep('settling');
-    const ctx = { ...this.#context(node), children, carry: '', round: 0 };
-    const more = await settleStep(handler, node, ctx, { depth, limits });
-    if (more.length > 0) throw new GantryError('UNSUPPORTED', 'a farm does not handle what settle adds yet');
-    this.controller.signal.throwIfAborted();
-    this.#events?.tell('done', this.#record);
-    return this.#done(false);
+  /** Notes children, and what the settle after them is told. What was gathered is told first: see EventSender. */
+  #add(node: Node, records: readonly ChildRecord[], next: Settling, settleLane: string): Promise<Added> {
+    const isMixed = next.children.some(({ scope }) => scope !== undefined);
+    const options = {
+      resolved: this.#report.resolved,
+      payload: packLeft(next),
+      lane: isMixed ? '' : laneOf(node),
+      watched: this.#events !== undefined,
+      round: next.round,
+      settleLane,
+      moved: this.#report.takeMoved(),
+    };
+    this.#events?.flush();
+    return this.#graph.add(this.#hold, options, records);
   }
 
-  async #done(isSkipped: boolean): Promise<Outcome> {
+  async #settle(at: Recorded, left: Settling): Promise<Outcome> {
+    const { onStep, handler, limits } = this.#parts;
+    const { children, carry, round } = left;
+    await onStep('settling');
+    const ctx = { ...this.#context(at.node), ...left };
+    const more = await settleStep(handler, at.node, ctx, { depth: at.depth, limits });
+    this.controller.signal.throwIfAborted();
+    if (more.length > 0) {
+      // A visit without children has gone on to here, and the graph does not know yet what it has left.
+      if (round === 0 && children.length === 0) await this.#add(at.node, [], left, '');
+      return this.#expand(at, more, { children: children.concat(more), carry, round: round + 1 });
+    }
+    this.#events?.tell('done', this.#record);
+    return this.#done('');
+  }
+
+  /** @param skipped why it was, or empty */
+  async #done(skipped: string): Promise<Outcome> {
     this.#events?.flush();
     this.#isOver = true;
-    const what = { bytes: this.#bytes, isSkipped, resolved: this.#resolved };
+    const what = { ...this.#report.takeMoved(), skipped, resolved: this.#report.resolved };
     const finished = await this.#graph.done(this.#hold, what);
     await this.#parts.onStep('done');
     if (finished === undefined) return { state: 'dropped' };
@@ -234,15 +237,16 @@ export class TicketRun {
     return outcome;
   }
 
-  async #failed(node: Node, depth: number, err: unknown, tries: number): Promise<Outcome> {
+  async #failed(at: Recorded, err: unknown, tries: number): Promise<Outcome> {
     if (this.controller.signal.aborted) return this.#stopped();
     // What a handler throws has a code. The rest is Redis, and tells nothing about the node.
     if (!(err instanceof GantryError)) throw err;
     if (isCode(err, 'RATE_LIMITED') && this.#pickups < MAX_PICKUPS) {
-      return this.#release({ state: 'blocked', afterMs: err.retryAfterMs ?? BLOCKED_MS, why: err.message });
+      const lane = laneOfFault(err, at.node, this.lane);
+      return this.#release({ state: 'blocked', lane, afterMs: err.retryAfterMs ?? BLOCKED_MS, why: err.message });
     }
-    const other = await this.#anotherWay(node, err);
-    if (other !== undefined) return this.#again(other, depth);
+    const other = await this.#anotherWay(at.node, err);
+    if (other !== undefined) return this.#again(other, at.depth);
     if (retryClass(err) === 'backoff' && tries + 1 < this.#parts.attempts) {
       this.#events?.tell('node', this.#record, { event: { kind: 'waiting', reason: err.message } });
       const afterMs = Math.max(err.retryAfterMs ?? 0, this.#parts.retryDelayMs(tries));
@@ -258,7 +262,11 @@ export class TicketRun {
     this.#isOver = true;
     this.#parts.observer?.failed(err.code, err.origin);
     const error = JSON.stringify(record);
-    const finished = await this.#graph.fail(this.#hold, { memory: memoryOf(err), error, resolved: this.#resolved });
+    const finished = await this.#graph.fail(this.#hold, {
+      memory: memoryOf(err),
+      error,
+      resolved: this.#report.resolved,
+    });
     if (finished !== undefined) await this.#goOn(finished);
     return { state: 'failed' };
   }
@@ -273,13 +281,13 @@ export class TicketRun {
   }
 
   async #again(record: string, depth: number): Promise<Outcome> {
-    const { node } = readRecord(record);
+    const at = { node: readRecord(record).node, depth };
     this.#record = nodeJson(record);
     this.#events?.tell('started', this.#record);
     try {
-      return await this.#visit(node, depth);
+      return await this.#visit(at);
     } catch (err) {
-      return this.#failed(node, depth, err, 0);
+      return this.#failed(at, err, 0);
     }
   }
 
@@ -292,34 +300,16 @@ export class TicketRun {
   }
 
   #context(node: Node): HandlerContext {
-    const report = (event: NodeEvent): void => this.#report(node, event);
+    const report = (event: NodeEvent): void => this.#report.add(node, event);
     return { signal: this.controller.signal, attempt: this.#pickups, report };
   }
+}
 
-  #report(node: Node, event: NodeEvent): void {
-    if (event.kind === 'resolved') this.#resolved = JSON.stringify(event.desc);
-    if (event.kind === 'present') this.#parts.observer?.present(this.lane);
-    if (event.kind === 'fetched') this.#fetched(event.bytes);
-    if (event.kind === 'progress') {
-      this.#moved(node, event.offset);
-      const now = performance.now();
-      if (now - this.#toldAt < PROGRESS_EVERY_MS) return;
-      this.#toldAt = now;
-    }
-    this.#events?.tell('node', this.#record, { event });
-  }
-
-  #fetched(bytes: number): void {
-    this.#bytes += bytes;
-    const startedAt = this.transfer?.startedAt ?? Date.now();
-    this.#parts.observer?.transferred(this.lane, (Date.now() - startedAt) / 1000, bytes);
-  }
-
-  #moved(node: Node, offset: number): void {
-    const { run } = this.ticket;
-    this.transfer ??= { node, run, lane: this.lane, startedAt: Date.now(), startOffset: offset, offset };
-    this.transfer.offset = offset;
-  }
+/** The lane of the registry that wants to be left alone. That of the target is read now and then, too. */
+function laneOfFault({ origin, host }: GantryError, { target }: Node, own: string): string {
+  if (!isRepository(target)) return own;
+  const place = placeOf(target);
+  return origin === 'target' || host === place ? place : own;
 }
 
 const cycle = (node: Node, child: Child | undefined): GantryError =>

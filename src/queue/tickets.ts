@@ -7,23 +7,32 @@ import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
 
 /** Of the payload. A worker leaves what it does not know to others. */
-export const TICKET_VERSION = 1;
+export const TICKET_VERSION = 2;
 
-/** Below 64 bytes, above which Redis keeps a job five times as large. `p`: settle, else visit. */
+/** Below 64 bytes, above which Redis keeps a job five times as large. `p`: settle, and which round from 1 (the only one in version 1); else visit. */
 export interface TicketData {
   readonly v: number;
   readonly r: string;
   readonly n: string;
-  readonly p?: 1;
+  readonly p?: number;
 }
 
 export interface Ticket {
   readonly run: string;
   readonly node: string;
   readonly phase: 'visit' | 'settle';
+  /** How many times settle has added children; 0 for a visit. */
+  readonly round: number;
 }
 
-export const ticketId = ({ run, node, phase }: Ticket): string => `${run}.${node}${phase === 'settle' ? '.p' : ''}`;
+export const ticketId = ({ run, node, phase, round }: Ticket): string =>
+  `${run}.${node}${phase === 'settle' ? '.p' : ''}${round > 0 ? round : ''}`;
+
+/** The ticket by which a node is visited. Its id owns what the node's tickets hold. */
+export const visitTicket = (run: string, node: string): Ticket => ({ run, node, phase: 'visit', round: 0 });
+
+export const ticketOf = ({ r, n, p }: TicketData): Ticket =>
+  p === undefined ? visitTicket(r, n) : { run: r, node: n, phase: 'settle', round: p - 1 };
 
 /** BullMQ allows no colon in the name of a queue; host names have no underscore. */
 export const queueName = (lane: string): string => lane.replaceAll(':', '_');
@@ -56,12 +65,17 @@ export class Tickets implements AsyncDisposable {
 
   /** Wakes parked tickets, `lane id` each. One that is not waiting any more is no loss. */
   async wake(parked: readonly string[]): Promise<void> {
-    await Promise.all(
-      parked.map(async (each) => {
-        const [lane = '', id = ''] = each.split(' ');
-        const job = await this.queue(lane).getJob(id);
-        await job?.promote().catch(() => undefined);
-      }),
+    await Promise.all(parked.map((each) => this.wakeOne(each)));
+  }
+
+  /** False when it was not waiting any more, or not yet. */
+  async wakeOne(parked: string): Promise<boolean> {
+    const [lane = '', id = ''] = parked.split(' ');
+    const job = await this.queue(lane).getJob(id);
+    if (job === undefined) return false;
+    return job.promote().then(
+      () => true,
+      () => false,
     );
   }
 

@@ -5,7 +5,7 @@ import type { Redis } from 'ioredis';
 import { asGantryError, GantryError, isCode } from '../errors.ts';
 import type { WorkerObserver } from '../flow/farm-observer.ts';
 import type { WorkerStatus } from '../flow/farm-status.ts';
-import type { Handler } from '../flow/handler.ts';
+import { type Handler, isRepository } from '../flow/handler.ts';
 import { Slots } from '../flow/slots.ts';
 import { DEFAULT_LIMITS, type GraphLimits } from '../flow/step.ts';
 import { refKey } from '../oci/ref-key.ts';
@@ -21,8 +21,10 @@ import { Problems } from './problems.ts';
 import { Reconciler } from './reconciler.ts';
 import { count } from './script.ts';
 import { renew } from './scripts/lease.ts';
-import { type Outcome, type Step, type TicketParts, TicketRun } from './ticket-run.ts';
-import { queueName, type Ticket, TICKET_VERSION, type TicketData, ticketId, Tickets } from './tickets.ts';
+import { SlotLeases } from './slots.ts';
+import type { Outcome, Step, TicketParts } from './ticket-parts.ts';
+import { TicketRun } from './ticket-run.ts';
+import { queueName, TICKET_VERSION, type TicketData, ticketId, ticketOf, Tickets } from './tickets.ts';
 
 export interface FarmTimes {
   /** After so long without a sign of life a worker's tickets go to others. */
@@ -53,11 +55,11 @@ export interface FarmWorkerOptions {
   readonly limits?: GraphLimits;
   /** Tickets handled at a time, over all lanes. */
   readonly concurrency: number;
-  /** Tickets of one lane handled at a time by this worker; `concurrency` unless given. */
+  /** Tickets of one lane handled at a time by this worker, and what it adds to the slots of a registry that is written to; `concurrency` unless given. */
   readonly laneConcurrency?: number;
   /** The lanes that it takes tickets of; all unless given. */
   readonly lanes?: readonly string[];
-  /** The place that content goes to, such as the id of a store; every place unless given. */
+  /** The id of the store that content goes to; every one unless given. Repositories are for every worker. */
   readonly target?: string;
   readonly attempts?: number;
   readonly retryDelayMs?: (tries: number) => number;
@@ -119,16 +121,23 @@ export class FarmWorker implements AsyncDisposable {
     this.#reconciler = new Reconciler(this.#redis, this.#keys, this.#tickets, this.id);
     this.#slots = new Slots(options.concurrency);
     this.#problems = new Problems((problem) => options.onProblem?.(problem));
-    const { target } = options;
+    const { namespace, target, concurrency, laneConcurrency = concurrency } = options;
     this.#parts = {
       handler: options.handler,
       limits: options.limits ?? DEFAULT_LIMITS,
       tickets: this.#tickets,
+      slots: new SlotLeases({
+        redis: this.#redis,
+        slots: laneConcurrency,
+        leaseMs: this.#times.leaseMs,
+        wake: (waiting) => this.#tickets.wakeOne(waiting),
+        ...(namespace === undefined ? {} : { namespace }),
+      }),
       worker: this.id,
       attempts: options.attempts ?? 3,
       leaseMs: this.#times.leaseMs,
       retryDelayMs: options.retryDelayMs ?? retryDelay,
-      hasTarget: (wanted) => target === undefined || wanted === target,
+      hasTarget: (wanted) => target === undefined || wanted === target || isRepository(wanted),
       observer: options.observer,
       onStep: options.onStep ?? (() => undefined),
       onHungry: (run) => this.#inBackground(this.#feeder.feed(run)),
@@ -183,7 +192,7 @@ export class FarmWorker implements AsyncDisposable {
   async #process(held: HeldJob): Promise<void> {
     const { job, lane } = held;
     if (this.#stopping) return putBack(held); // a worker that closes may be handed one more
-    if (job.data.v !== TICKET_VERSION) return this.#leaveToOthers(held, job.data.v);
+    if (!(job.data.v <= TICKET_VERSION)) return this.#leaveToOthers(held, job.data.v);
     const leave = await this.#slots.take(new AbortController().signal);
     try {
       if (this.#stopping) return await putBack(held);
@@ -196,10 +205,9 @@ export class FarmWorker implements AsyncDisposable {
   }
 
   async #handle(lane: string, job: Job<TicketData>): Promise<Outcome> {
-    const { r, n, p } = job.data;
-    const ticket: Ticket = { run: r, node: n, phase: p === 1 ? 'settle' : 'visit' };
+    const ticket = ticketOf(job.data);
     const pickups = Math.max(0, job.attemptsStarted - 1 - job.stalledCounter);
-    const run = new TicketRun(this.#parts, this.#graph(r), ticket, lane, pickups);
+    const run = new TicketRun(this.#parts, this.#graph(ticket.run), ticket, lane, pickups);
     const id = job.id ?? ticketId(ticket);
     this.#active.set(id, run);
     const { observer } = this.#options;

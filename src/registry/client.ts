@@ -6,9 +6,11 @@ import { parseRepository, type Reference } from '../oci/reference.ts';
 import type { RequestBudget } from '../remote/budget.ts';
 import type { RegistryObserver } from '../remote/observer.ts';
 import { aboutContent } from '../remote/registry-errors.ts';
-import type { ContentKind, Fetcher, ResolveOptions, Resolved, Resolver } from '../remote/ports.ts';
+import type { ContentKind, Fetcher, RepositoryLists, ResolveOptions, Resolved, Resolver } from '../remote/ports.ts';
 import { BlobFetch } from './blob-fetch.ts';
+import type { RegistryHabits } from './blob-push.ts';
 import { DEFAULT_STALL_LIMITS, type StallLimits } from './body.ts';
+import { listCatalog } from './catalog.ts';
 import type { CredentialSources } from './credentials.ts';
 import { refuseDisguises } from './disguise.ts';
 import { Gate } from './gate.ts';
@@ -16,13 +18,19 @@ import { HostRequests } from './host-requests.ts';
 import { type HostsConfig, readHosts, type RegistryHost } from './hosts.ts';
 import { KeptManifests, streamOf } from './kept-manifests.ts';
 import type { ProxyConfig } from './proxy.ts';
-import { type RegistryHabits, RegistryPusher } from './pusher.ts';
+import { RegistryPusher } from './pusher.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { RegistryRequest, RegistryRequests } from './requests.ts';
+import { AttachedLists } from './referrers.ts';
 import { resolveReference } from './resolve.ts';
 import { DEFAULT_RETRY, type OnRetry, patienceMs, retrying, type RetryConfig } from './retry.ts';
-import { listTags } from './tags.ts';
 import { type HttpResponse, Transport, type TransportOptions } from './transport.ts';
+
+export interface RegistryLimits {
+  /** Simultaneous requests. */
+  readonly concurrent?: number | undefined;
+  readonly perSecond?: number | undefined;
+}
 
 export interface RegistryClientOptions {
   readonly userAgent: string;
@@ -33,6 +41,8 @@ export interface RegistryClientOptions {
   readonly proxies?: ProxyConfig;
   /** Simultaneous requests to one registry. */
   readonly maxPerRegistry?: number;
+  /** What holds for single registries, by name. */
+  readonly limits?: ReadonlyMap<string, RegistryLimits>;
   /** Bytes per second over all transfers. */
   readonly limitRate?: number;
   readonly connectTimeoutMs?: number;
@@ -65,6 +75,7 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   readonly #hosts = new Map<string, Promise<RegistryHost[]>>();
   readonly #gates = new Map<string, Gate>();
   readonly #kept = new KeptManifests();
+  readonly #attached = new AttachedLists({ client: this, kept: this.#kept });
   readonly #pushers = new Map<string, RegistryPusher>();
   readonly #habits = new Map<string, RegistryHabits>();
 
@@ -113,9 +124,19 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
     return pusher;
   }
 
+  /** What can be listed of a repository; what two of them are told about a registry they share. */
+  lists(repository: string): RepositoryLists {
+    return this.#attached.of(repository);
+  }
+
   /** All tags of a repository, page by page. */
   tags(repository: string, opts: CallOptions): AsyncIterable<string[]> {
-    return listTags(this, repository, opts);
+    return this.#attached.tags(repository, opts);
+  }
+
+  /** The paths of all repositories of a registry, page by page. Few public ones tell. */
+  catalog(registry: string, opts: CallOptions): AsyncIterable<string[]> {
+    return listCatalog(this, registry, opts);
   }
 
   /** Whether the registry takes the credentials that are configured for it. @throws GantryError UNAUTHORIZED, ... */
@@ -221,7 +242,9 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   }
 
   #gateOf(host: RegistryHost): Gate {
-    const known = this.#gates.get(host.origin) ?? new Gate(this.#options.maxPerRegistry ?? 8);
+    const { limits, maxPerRegistry = 8 } = this.#options;
+    const said = limits?.get(host.isMirror ? new URL(host.origin).host : host.registry);
+    const known = this.#gates.get(host.origin) ?? new Gate(said?.concurrent ?? maxPerRegistry, said?.perSecond);
     this.#gates.set(host.origin, known);
     return known;
   }

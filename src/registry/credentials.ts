@@ -17,10 +17,16 @@ import { SharedCalls } from './shared-calls.ts';
 
 export type { Credentials } from './docker-config.ts';
 
+export type ExplicitCredentials =
+  | { readonly username: string; readonly password: Secret }
+  | { readonly identityToken: Secret }
+  /** The name behind `docker-credential-`. */
+  | { readonly helper: string };
+
 /** Where to look, in the order in which it is looked. */
 export interface CredentialSources {
-  /** By registry, from flags. They are for the whole registry and nothing else is asked. */
-  readonly explicit?: ReadonlyMap<string, { readonly username: string; readonly password: Secret }>;
+  /** By registry, from flags or a file of the user. They are for the whole registry and nothing else is asked. */
+  readonly explicit?: ReadonlyMap<string, ExplicitCredentials>;
   /** The JSON of DOCKER_AUTH_CONFIG. */
   readonly inlineConfig?: Secret;
   /** Files in docker's or containers' format. One that does not exist is passed over. */
@@ -75,7 +81,7 @@ export class CredentialLookup {
    */
   async lookup(registry: string, path: string, opts: CallOptions): Promise<Credentials> {
     const name = registryName(registry);
-    const explicit = this.#explicit(name);
+    const explicit = await this.#explicit(name, opts);
     if (explicit !== undefined) return explicit;
     const inline = this.#inlineConfig();
     const found = inline && (await this.#inConfig(inline, name, path, opts));
@@ -90,17 +96,21 @@ export class CredentialLookup {
 
   /** After the registry declined what a helper gave: the next lookup asks the helper again. */
   forget(registry: string): void {
+    const said = [...(this.#sources.explicit?.values() ?? [])].flatMap((each) => ('helper' in each ? each.helper : []));
     for (const file of [this.#inline, ...[...this.#files.values()].map(({ config }) => config)]) {
-      const helpers = [file?.credsStore, ...(file?.credHelpers ?? []).map(({ helper }) => helper)];
+      const helpers = [file?.credsStore, ...(file?.credHelpers ?? []).map(({ helper }) => helper), ...said];
       for (const helper of helpers) {
         for (const server of serversOf(registryName(registry))) this.#helperCalls.forget(`${helper} ${server}`);
       }
     }
   }
 
-  #explicit(registry: string): Credentials | undefined {
-    for (const [key, { username, password }] of this.#sources.explicit ?? []) {
-      if (registryName(key) === registry) return { kind: 'basic', username, password };
+  async #explicit(registry: string, opts: CallOptions): Promise<Credentials | undefined> {
+    for (const [key, said] of this.#sources.explicit ?? []) {
+      if (registryName(key) !== registry) continue;
+      if ('helper' in said) return (await this.#ask(said.helper, registry, opts)) ?? ANONYMOUS;
+      if ('identityToken' in said) return { kind: 'identity-token', token: said.identityToken };
+      return { kind: 'basic', ...said };
     }
     return undefined;
   }

@@ -1,6 +1,7 @@
 import { type CallOptions, sleep } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import { Slots } from '../flow/slots.ts';
+import { RateLimit } from './rate-limit.ts';
 
 /** Which way the content of a request goes. */
 export type Direction = 'read' | 'write';
@@ -12,11 +13,14 @@ export type Direction = 'read' | 'write';
  */
 export class Gate {
   readonly #slots: Readonly<Record<Direction, Slots>>;
+  readonly #pace: RateLimit | undefined;
   #closedUntil = 0;
   #patienceMs = 0;
   #why = '';
 
-  constructor(maxConnections: number) {
+  /** @param perSecond requests a second, both ways together */
+  constructor(maxConnections: number, perSecond?: number) {
+    this.#pace = perSecond === undefined ? undefined : new RateLimit(perSecond);
     this.#slots = { read: new Slots(maxConnections), write: new Slots(maxConnections) };
   }
 
@@ -25,6 +29,7 @@ export class Gate {
    * @throws GantryError RATE_LIMITED when that is too far away to wait for
    */
   async enter(direction: Direction, opts: CallOptions): Promise<() => void> {
+    await this.#pace?.pass(1, opts);
     for (;;) {
       const waitMs = this.#closedUntil - performance.now();
       if (waitMs > this.#patienceMs) {

@@ -162,8 +162,8 @@ export class HostRequests {
 }
 
 /** distribution-spec's scopes: what the token has to be good for. */
-function scopeOf({ path, capability, from, method }: RegistryRequest): string {
-  if (path === '') return '';
+function scopeOf({ path, object, capability, from, method }: RegistryRequest): string {
+  if (path === '') return object.startsWith('_catalog') ? 'registry:catalog:*' : '';
   const actions = capability === 'push' ? (method === 'DELETE' ? 'pull,push,delete' : 'pull,push') : 'pull';
   const scope = `repository:${path}:${actions}`;
   return from === undefined || from === path ? scope : `${scope} repository:${from}:pull`;

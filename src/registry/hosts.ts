@@ -17,6 +17,20 @@ export type { HostHeader } from './hosts-toml.ts';
 /** For every host, or for some named `host[:port]`. */
 export type HostSelection = boolean | ReadonlySet<string>;
 
+/** What is said about one registry beside the files, and goes before them. */
+export interface SaidHost {
+  /** Where it is, `host[:port]`, when not under its own name. */
+  readonly hostname?: string | undefined;
+  readonly tls?: 'enabled' | 'insecure' | 'disabled' | undefined;
+  /** PEM. */
+  readonly ca?: readonly string[];
+  readonly client?: readonly ClientCertificate[];
+  /** Put in front of the path of every repository. */
+  readonly pathPrefix?: string | undefined;
+  /** Registries to read from first. */
+  readonly mirrors?: readonly string[];
+}
+
 export interface HostsConfig {
   /** Directories as containerd's `config_path`: one directory per registry in each. */
   readonly dirs: readonly string[];
@@ -24,6 +38,8 @@ export interface HostsConfig {
   readonly plainHttp: HostSelection;
   /** Hosts whose certificates are not checked. */
   readonly insecure: HostSelection;
+  /** By registry. */
+  readonly said?: ReadonlyMap<string, SaidHost>;
 }
 
 export interface ClientCertificate {
@@ -60,6 +76,11 @@ type HostFiles = Pick<RegistryHost, 'ca' | 'client'>;
  */
 export async function readHosts(registry: string, config: HostsConfig): Promise<RegistryHost[]> {
   const name = registryName(registry);
+  const said = config.said?.get(name);
+  if (said !== undefined) {
+    const mirrors = (said.mirrors ?? []).map((mirror) => mirrorOf(name, registryName(mirror), config));
+    return [...mirrors, saidHost(name, said, config)];
+  }
   const dir = await findDirectory(name, config.dirs);
   const toml = dir === undefined ? undefined : await readSmallFile(join(dir, 'hosts.toml'));
   if (dir === undefined) return [registryItself(name, config, { ca: [], client: [] })];
@@ -122,6 +143,27 @@ const registryItself = (registry: string, config: HostsConfig, files: HostFiles)
   dialTimeoutMs: undefined,
   proxy: undefined,
   isMirror: false,
+  registry,
+});
+
+function saidHost(registry: string, said: SaidHost, config: HostsConfig): RegistryHost {
+  const { hostname, tls, ca = [], client = [], pathPrefix } = said;
+  const itself = registryItself(registry, config, { ca, client });
+  const place = hostname === undefined ? new URL(itself.origin) : new URL(defaultUrl(hostname, config, { ca, client }));
+  if (tls !== undefined) place.protocol = tls === 'disabled' ? 'http:' : 'https:';
+  return {
+    ...itself,
+    origin: place.origin,
+    skipVerify: itself.skipVerify || tls === 'insecure',
+    pathPrefix: pathPrefix === undefined ? '/v2' : `/v2/${pathPrefix}`,
+  };
+}
+
+/** Another registry that is read from in the place of this one. */
+const mirrorOf = (registry: string, mirror: string, config: HostsConfig): RegistryHost => ({
+  ...saidHost(mirror, config.said?.get(mirror) ?? {}, config),
+  capabilities: new Set<Capability>(['pull', 'resolve']),
+  isMirror: true,
   registry,
 });
 

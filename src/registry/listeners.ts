@@ -1,7 +1,7 @@
 /** Who hears of the requests: an observer, for metrics, and a budget that many processes share. No cost without them. */
 import type { CallOptions } from '../call.ts';
 import type { RequestBudget } from '../remote/budget.ts';
-import type { RegistryObserver } from '../remote/observer.ts';
+import type { RegistryObserver, RequestKind } from '../remote/observer.ts';
 import { parseRateLimit } from '../remote/rate-limit-headers.ts';
 import type { Body } from './body.ts';
 import type { RegistryRequest } from './requests.ts';
@@ -26,6 +26,13 @@ export interface Subject {
 
 /** What Docker Hub counts: the GET of a manifest, not its HEAD (https://docs.docker.com/docker-hub/usage/pulls/). */
 const isCounted = ({ method, object }: RegistryRequest): boolean => method === 'GET' && object.startsWith('manifests/');
+
+/** What an upload goes on with has no object. */
+function kindOf({ object, at }: RegistryRequest): RequestKind {
+  if (at !== undefined || object.startsWith('blobs/')) return 'blobs';
+  if (object.startsWith('manifests/')) return 'manifests';
+  return /^(?:tags\/|referrers\/|_catalog)/.test(object) ? 'lists' : 'other';
+}
 
 export class Listeners {
   readonly #budget: RequestBudget | undefined;
@@ -59,7 +66,8 @@ export class Listeners {
       return response;
     } finally {
       if (isHome) {
-        this.#observer?.request(request.registry, request.method, status, (performance.now() - beganMs) / 1000);
+        const seconds = (performance.now() - beganMs) / 1000;
+        this.#observer?.request(request.registry, request.method, status, seconds, kindOf(request));
       }
     }
   }

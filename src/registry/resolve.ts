@@ -24,16 +24,32 @@ export interface ResolveParts {
 export async function resolveReference(parts: ResolveParts, ref: Reference, opts: ResolveOptions): Promise<Resolved> {
   const mayAsk = ref.digest === undefined && opts.willFetch !== true;
   const asked = mayAsk ? await ask(parts.client, ref, opts) : undefined;
-  return { name: ref.name, desc: asked ?? (await read(parts, ref, opts)) };
+  return { name: ref.name, desc: typeof asked === 'object' ? asked : await read(parts, ref, opts) };
+}
+
+/** The same where it is no fault that there is no such tag: undefined then, after a HEAD. */
+export async function findReference(
+  parts: ResolveParts,
+  ref: Reference,
+  opts: CallOptions,
+): Promise<Descriptor | undefined> {
+  const asked = await ask(parts.client, ref, opts);
+  if (asked === 'absent') return undefined;
+  return asked ?? (await read(parts, ref, opts));
 }
 
 /** By HEAD; undefined where only the manifest itself can tell, also about an error: a HEAD has no error body. */
-async function ask(client: RegistryRequests, ref: Reference, opts: CallOptions): Promise<Descriptor | undefined> {
+async function ask(
+  client: RegistryRequests,
+  ref: Reference,
+  opts: CallOptions,
+): Promise<Descriptor | 'absent' | undefined> {
   let response: HttpResponse;
   try {
     response = await client.request(requestFor('HEAD', ref), opts);
   } catch (err) {
-    if (isCode(err, 'NOT_FOUND', 'DENIED', 'UNSUPPORTED')) return undefined;
+    if (isCode(err, 'NOT_FOUND')) return 'absent';
+    if (isCode(err, 'DENIED', 'UNSUPPORTED')) return undefined;
     throw err;
   }
   await response.body[Symbol.asyncDispose]();

@@ -44,6 +44,11 @@ export class SharedCalls<T> {
     }
   }
 
+  /** An answer that came another way. */
+  know(key: string, answer: T): void {
+    this.#start(key, () => Promise.resolve(answer));
+  }
+
   /** The next caller asks again. A call under way goes on for those that wait for it. */
   forget(key: string): void {
     this.#flights.delete(key);

@@ -1,8 +1,8 @@
 /** What a registry client tells while it works: for metrics, and for nothing that matters. No method may throw. */
 import type { ErrorCode } from '../errors.ts';
 
-/** What a request is about; `manifests` with GET is what Docker Hub counts. */
-export type RequestKind = 'manifests' | 'blobs' | 'tags' | 'other';
+/** What a request is about; `manifests` with GET is what Docker Hub counts, `lists` are of tags, referrers and repositories. */
+export type RequestKind = 'manifests' | 'blobs' | 'lists' | 'other';
 
 export interface RegistryObserver {
   /** A request was answered, or failed: `status` is that of the answer. `registry` is the one asked for, not the mirror. */

@@ -62,10 +62,25 @@ export interface PutManifest {
   readonly subject: boolean;
 }
 
+/** What a repository tells about what hangs on its manifests. */
+export interface RepositoryLists {
+  /** What a tag means, by asking; undefined when there is no such tag. */
+  find(tag: string, opts: CallOptions): Promise<Descriptor | undefined>;
+  /** The tags that are made of digests (see oci/attached.ts), by their stems: all are listed once, for all that ask in the next minutes. */
+  digestTags(opts: CallOptions): Promise<ReadonlyMap<string, readonly string[]>>;
+  /**
+   * The manifests that have this one as their `subject`; undefined when the registry keeps no such list.
+   * @throws GantryError TOO_LARGE, MALFORMED, ...
+   */
+  referrers(digest: Digest, opts: CallOptions): Promise<readonly Descriptor[] | undefined>;
+}
+
 /** From a reference to a descriptor, and to what reads and writes its repository. */
 export interface Resolver {
   resolve(ref: Reference, opts: ResolveOptions): Promise<Resolved>;
   /** `repository` is `host[:port]/path`, as Reference.repository gives it. */
   fetcher(repository: string): Fetcher;
   pusher(repository: string): Pusher;
+  /** Undefined, or left out, where nothing is listed, as in archives. */
+  lists?(repository: string): RepositoryLists | undefined;
 }

@@ -1,6 +1,6 @@
 import { GantryError } from '../errors.ts';
 import type { Reference } from '../oci/reference.ts';
-import type { Fetcher, Pusher, ResolveOptions, Resolved, Resolver } from './ports.ts';
+import type { Fetcher, Pusher, RepositoryLists, ResolveOptions, Resolved, Resolver } from './ports.ts';
 
 export interface ResolverEntry {
   /** Whether it serves a repository, `host[:port]/path`. */
@@ -28,6 +28,10 @@ export class ResolverTable implements Resolver {
 
   pusher(repository: string): Pusher {
     return this.#pick(repository).pusher(repository);
+  }
+
+  lists(repository: string): RepositoryLists | undefined {
+    return this.#pick(repository).lists?.(repository);
   }
 
   #pick(repository: string): Resolver {

@@ -14,6 +14,7 @@ export const withSharedSources = (
 ): Resolver => ({
   resolve: (ref, opts) => resolver.resolve(ref, opts),
   pusher: (repository) => resolver.pusher(repository),
+  lists: (repository) => resolver.lists?.(repository),
   fetcher: (repository) => {
     const fetcher = resolver.fetcher(repository);
     if (!isShared(repository)) return fetcher;

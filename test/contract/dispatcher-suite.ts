@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { GantryError } from '../../src/errors.ts';
 import type { DispatchEvent, Dispatcher, RunResult } from '../../src/flow/dispatcher.ts';
-import type { Handler, Node } from '../../src/flow/handler.ts';
+import type { Child, Handler, HandlerContext, Node, Settled } from '../../src/flow/handler.ts';
 import type { GraphLimits } from '../../src/flow/step.ts';
 import { Flag, LEAF, untilAborted, World } from './dispatcher-world.ts';
 
@@ -50,14 +50,19 @@ export function dispatcherContract(name: string, open: OpenDispatcher): void {
   aborting(promise, run);
   bounds(promise, run);
   telling(promise, run);
+  addedBySettle(promise, run);
+  repositories(promise, run);
+  sums(promise, run);
 }
 
 type Say = (sentence: string, body: () => Promise<void>) => void;
 
 const states = (result: RunResult): string[] => result.images.map(({ state }) => state);
 
-const fault = (code: 'NOT_FOUND' | 'NETWORK' | 'DENIED', origin: 'source' | 'store' = 'source'): GantryError =>
-  new GantryError(code, `${code} was ordered`, { origin });
+const fault = (
+  code: 'NOT_FOUND' | 'NETWORK' | 'DENIED',
+  origin: 'source' | 'store' | 'target' = 'source',
+): GantryError => new GantryError(code, `${code} was ordered`, { origin });
 
 /** Resolves when the image of a root has ended. */
 const whenEnded =
@@ -150,10 +155,15 @@ function answers(promise: Say, run: RunWorld): void {
     assert.deepEqual(world.settled, ['a', 'top']);
   });
 
-  promise('skip of a root: its image is done', async () => {
+  promise('skip of a root: its image is done, and the result says why', async () => {
     const world = new World({}).onVisit('i', () => ({ kind: 'skip', reason: 'up to date' }));
-    assert.deepEqual(states(await run(world, [world.image('i')])), ['done']);
-    assert.deepEqual(world.settled, []);
+    const result = await run(world, [world.image('i'), world.image('j')]);
+    assert.deepEqual(states(result), ['done', 'done']);
+    assert.deepEqual(
+      result.images.map(({ skipped }) => skipped),
+      ['up to date', undefined],
+    );
+    assert.deepEqual(world.settled, ['j']);
   });
 
   promise('later: visited again with a higher attempt, and holds no slot meanwhile', async () => {
@@ -644,6 +654,255 @@ function telling(promise: Say, run: RunWorld): void {
     assert.deepEqual(
       result.images.map((image) => image.desc?.digest),
       [desc.digest, undefined, desc.digest],
+    );
+  });
+}
+
+const SOURCE = 'registry.example/app';
+
+const adds = (...children: readonly Child[]): Settled => ({ kind: 'expand', children });
+
+function addedBySettle(promise: Say, run: RunWorld): void {
+  for (const rounds of [1, 2]) {
+    promise(`settle may answer further children, ${rounds} times, and comes again after each`, async () => {
+      const world = new World({ top: ['a', 'b'] });
+      const told: string[] = [];
+      world.onSettle('top', async ({ round, children }) => {
+        told.push(`${round}: ${children.map(({ kind, desc }) => `${kind} ${world.named(desc)}`).join(', ')}`);
+        return round < rounds ? adds(world.upload(`late-${round}`), world.upload('a')) : undefined;
+      });
+      assert.deepEqual(states(await run(world, [world.root('top'), world.root('top')])), ['done', 'done']);
+      const added = ['upload late-0, upload a', 'upload late-1, upload a'];
+      const all = ['blob a, blob b', ...added].map((_, i, list) => `${i}: ${list.slice(0, i + 1).join(', ')}`);
+      assert.deepEqual(told, all.slice(0, rounds + 1));
+      const late = ['late-0', 'late-1'].slice(0, rounds);
+      assert.deepEqual(world.visited.toSorted(), ['a', 'a', 'b', ...late, 'top'].toSorted());
+      assert.equal(world.settled.at(-1), 'top');
+      assert.equal(world.settled.length, world.visited.length);
+    });
+  }
+
+  promise('what settle adds and is done already is not waited for', async () => {
+    const world = new World({ one: ['a'], two: ['a'], top: ['one', 'two'] });
+    const rounds: number[] = [];
+    for (const name of ['one', 'two']) {
+      world.onSettle(name, async ({ round }) => (round === 0 ? adds(world.upload('shared')) : undefined));
+    }
+    world.onSettle('top', async ({ round }) => {
+      rounds.push(round);
+      return round === 0 ? adds(world.upload('shared')) : undefined;
+    });
+    assert.deepEqual(states(await run(world, [world.root('top')])), ['done']);
+    assert.deepEqual(rounds, [0, 1]);
+    assert.equal(world.visited.filter((name) => name === 'shared').length, 1);
+  });
+
+  promise('a child that settle has added and that fails fails the image, and no other', async () => {
+    const world = new World({ sick: ['a'], well: ['a'] });
+    world.onSettle('sick', async ({ round }) => (round === 0 ? adds(world.upload('bad')) : undefined));
+    world.onVisit('bad', () => Promise.reject(fault('DENIED', 'target')));
+    const result = await run(world, [world.root('sick'), world.root('well')]);
+    assert.deepEqual(states(result), ['failed', 'done']);
+    assert.deepEqual([result.images[0]?.error?.code, result.images[0]?.error?.origin], ['DENIED', 'target']);
+    assert.ok(!world.settled.includes('sick'));
+  });
+
+  promise('a settle that adds children again and again is given up', async () => {
+    const world = new World({ top: ['a'], next: ['b'] });
+    world.onSettle('top', async ({ round }) => adds(world.upload(`late-${round}`)));
+    const result = await run(world, [world.root('top'), world.root('next')]);
+    assert.deepEqual(states(result), ['failed', 'done']);
+    assert.equal(result.images[0]?.error?.code, 'INTERNAL');
+    assert.ok(world.visited.length < 20);
+  });
+
+  for (const [what, carry] of [
+    ['a line', 'as it is'],
+    ['the bytes of a small manifest', `{\n  "\u00e4": "\\u00e4\u0080\u00ff\\n"\n}\n`],
+    ['those of a large one', '{"\u00ff":\n"\\"}'.repeat(300_000)],
+  ] as const) {
+    promise(`what the visit has left arrives at each settle: ${what}`, async () => {
+      const world = new World({ top: ['a'], hollow: [] });
+      const got: boolean[] = [];
+      for (const [name, children] of [
+        ['top', [{ kind: 'blob', desc: world.desc('a') }]],
+        ['hollow', []],
+      ] as const) {
+        world.onVisit(name, () => ({ kind: 'expand', children, carry }));
+        world.onSettle(name, async (ctx) => {
+          got.push(ctx.carry === carry);
+          return ctx.round === 0 ? adds(world.upload('late')) : undefined;
+        });
+      }
+      assert.deepEqual(states(await run(world, [world.root('top'), world.root('hollow')])), ['done', 'done']);
+      assert.deepEqual(got, [true, true, true, true]);
+    });
+  }
+}
+
+function repositories(promise: Say, run: RunWorld): void {
+  promise('a blob is one node for all repositories of a registry; manifests and uploads are one each', async () => {
+    const world = new World({ m: ['blob'] });
+    world.onSettle('m', async ({ round }) => (round === 0 ? adds(world.upload('blob')) : undefined));
+    const targets = ['one.example/a', 'one.example/b', 'two.example/a', 'store'];
+    const seen: string[] = [];
+    for (const name of ['m', 'blob']) {
+      world.onVisit(name, (_ctx, node) => {
+        const { host = '', path = '' } = /^(?<host>[^/]+)(?<path>.*)$/.exec(node.target)?.groups ?? {};
+        seen.push(node.kind === 'blob' ? `blob ${host}` : `${node.kind} ${host}${path}`);
+        return undefined;
+      });
+    }
+    const result = await run(
+      world,
+      targets.map((target) => world.root('m', 'registry.example/app', target)),
+    );
+    assert.ok(result.images.every(({ state }) => state === 'done'));
+    const own = targets.flatMap((target) => [`manifest ${target}`, `upload ${target}`]);
+    const shared = ['one.example', 'two.example', 'store'].map((place) => `blob ${place}`);
+    assert.deepEqual(seen.toSorted(), [...own, ...shared].toSorted());
+  });
+
+  promise('a child may be read from elsewhere and go elsewhere, with all that is below it', async () => {
+    const world = new World({ top: ['a', 'mid'], mid: ['b'] });
+    const seen = new Map<string, string>();
+    for (const name of ['top', 'a', 'mid', 'b']) {
+      world.onVisit(name, (_ctx, { source, target }) => {
+        seen.set(name, `${source} ${target}`);
+        if (name !== 'top') return undefined;
+        const scope = { source: 'other.example/c', target: 'third.example/d' };
+        const [a, mid] = [world.desc('a'), world.desc('mid')];
+        const children = [
+          { kind: 'blob', desc: a },
+          { kind: 'manifest', desc: mid, scope },
+        ] as const;
+        return { kind: 'expand', children };
+      });
+    }
+    assert.deepEqual(states(await run(world, [world.root('top', SOURCE, 'target.example/a')])), ['done']);
+    const [own, others] = [`${SOURCE} target.example/a`, 'other.example/c third.example/d'];
+    assert.deepEqual(Object.fromEntries(seen), { top: own, a: own, mid: others, b: others });
+    assert.equal(world.settled.at(-1), 'top');
+  });
+
+  promise('a repository that may not be written hurts no other: what they share comes by another', async () => {
+    const world = new World({ first: ['shared'], second: ['shared', 'mark'] });
+    const [asked, bothWant] = [new Flag(), new Flag()];
+    const tried: string[] = [];
+    world.onVisit('shared', async (_ctx, { target }) => {
+      tried.push(target);
+      asked.set();
+      await bothWant.happened;
+      if (tried.length === 1) throw fault('DENIED', 'target');
+      return LEAF;
+    });
+    world.onVisit('second', () => asked.happened);
+    world.onVisit('mark', () => (bothWant.set(), undefined));
+    const targets = ['target.example/a', 'target.example/b'] as const;
+    const result = await run(world, [
+      world.root('first', SOURCE, targets[0]),
+      world.root('second', SOURCE, targets[1]),
+    ]);
+    assert.deepEqual(states(result), ['done', 'done']);
+    assert.deepEqual(tried, targets);
+  });
+
+  for (const [what, targets, code, expected] of [
+    ['the next repository is written', ['t.example/a', 't.example/b'], 'DENIED', 'done'],
+    ['the same repository stays closed, wherever the blob is read', ['t.example/a', 't.example/a'], 'DENIED', 'failed'],
+  ] as const) {
+    promise(`after a fault of the target: ${what}`, async () => {
+      const world = new World({ first: ['shared'], second: ['shared'] });
+      const firstEnded = new Flag();
+      let visits = 0;
+      world.onVisit('shared', () => {
+        visits += 1;
+        if (visits === 1) throw fault(code, 'target');
+        return LEAF;
+      });
+      world.onVisit('second', () => firstEnded.happened);
+      const roots = [
+        world.root('first', 'one.example/a', targets[0]),
+        world.root('second', 'two.example/b', targets[1]),
+      ];
+      const result = await run(world, roots, { onEvent: whenEnded('first', firstEnded, world) });
+      assert.deepEqual(states(result), ['failed', expected]);
+      assert.equal(visits, expected === 'done' ? 2 : 1);
+    });
+  }
+}
+
+function sums(promise: Say, run: RunWorld): void {
+  const brings = (world: World, name: string, bytes: number, mounted = 0): void => {
+    const report = (ctx: HandlerContext): undefined => {
+      if (bytes > 0) ctx.report({ kind: 'fetched', bytes });
+      for (let i = 0; i < mounted; i += 1) ctx.report({ kind: 'mounted' });
+    };
+    world.onVisit(name, report);
+  };
+  const imageOf = (world: World, name: string, child: string): void => {
+    world.onVisit(name, () => ({ kind: 'expand', children: [{ kind: 'manifest', desc: world.desc(child) }] }));
+  };
+
+  promise('what was moved for images that share it is counted once, and all that is below them is', async () => {
+    const world = new World({ one: ['shared', 'a'], two: ['shared', 'b', 'c'], three: ['shared'] });
+    for (const [image, manifest] of [
+      ['i1', 'one'],
+      ['i2', 'two'],
+      ['i3', 'three'],
+    ] as const) {
+      imageOf(world, image, manifest);
+    }
+    brings(world, 'shared', 1_000_000);
+    brings(world, 'a', 1_000);
+    brings(world, 'b', 2_000);
+    brings(world, 'c', 0, 1);
+    brings(world, 'one', 10); // before its children, ...
+    world.onSettle('two', async (ctx) => {
+      ctx.report({ kind: 'fetched', bytes: 20 }); // ... and after them
+      ctx.report({ kind: 'mounted' });
+      return ctx.round === 0 ? adds(world.upload('late')) : undefined;
+    });
+    brings(world, 'late', 300);
+    const { images } = await run(
+      world,
+      ['i1', 'i2', 'i3'].map((name) => world.image(name)),
+    );
+    const own = images.map(({ bytes }) => bytes % 1_000_000);
+    assert.deepEqual(own, [1_010, 2_340, 0]);
+    assert.equal(
+      images.reduce((sum, { bytes }) => sum + bytes, 0),
+      1_000_000 + 1_010 + 2_340,
+    );
+    assert.deepEqual(
+      images.map(({ mounted }) => mounted),
+      [0, 3, 0],
+    );
+  });
+
+  promise('a result says whether the target had it already, and how long it took', async () => {
+    const world = new World({ m: [] });
+    world.onVisit('same', async (ctx) => {
+      await sleep(30); // it is what is measured
+      ctx.report({ kind: 'resolved', desc: world.desc('m'), isEqual: true });
+      return LEAF;
+    });
+    world.onVisit('other', (ctx) => {
+      ctx.report({ kind: 'resolved', desc: world.desc('m'), isEqual: false });
+      return LEAF;
+    });
+    const { images } = await run(world, [world.image('same'), world.image('other')]);
+    assert.deepEqual(
+      images.map(({ isEqual, desc }) => [isEqual, desc?.digest]),
+      [
+        [true, world.desc('m').digest],
+        [false, world.desc('m').digest],
+      ],
+    );
+    assert.ok((images[0]?.tookMs ?? 0) >= 25, `${images[0]?.tookMs} ms`);
+    assert.deepEqual(
+      images.map(({ bytes, mounted }) => bytes + mounted),
+      [0, 0],
     );
   });
 }

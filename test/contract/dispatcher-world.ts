@@ -1,5 +1,14 @@
 /** A graph of named nodes, and a handler over it that does what a test orders and writes down what it was asked. */
-import type { Handler, HandlerContext, ImageNode, Node, SettleContext, Visit } from '../../src/flow/handler.ts';
+import type {
+  Child,
+  Handler,
+  HandlerContext,
+  ImageNode,
+  Node,
+  Settled,
+  SettleContext,
+  Visit,
+} from '../../src/flow/handler.ts';
 import { rootNode } from '../../src/flow/walk.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -10,6 +19,8 @@ export type Act = (ctx: HandlerContext, node: Node) => Promise<Visit | undefined
 
 export const LEAF: Visit = { kind: 'leaf' };
 
+type SettleAct = (ctx: SettleContext, node: Node) => Promise<Settled | void>;
+
 export class World {
   readonly visited: string[] = [];
   readonly settled: string[] = [];
@@ -18,7 +29,7 @@ export class World {
   most = 0;
   readonly #tree: ReadonlyMap<string, readonly string[]>;
   readonly #acts = new Map<string, Act>();
-  readonly #settles = new Map<string, (ctx: SettleContext) => Promise<void>>();
+  readonly #settles = new Map<string, SettleAct>();
   readonly #names = new Map<string, string>();
 
   /** What is listed with children is a manifest, the rest are blobs. */
@@ -33,12 +44,17 @@ export class World {
     return { mediaType: this.#tree.has(name) ? OCI_MANIFEST : OCI_LAYER, digest, size: name.length };
   }
 
-  root(name: string, source = 'registry.example/app'): Node {
-    return rootNode(this.desc(name), { source, target: 'store' });
+  root(name: string, source = 'registry.example/app', target = 'store'): Node {
+    return rootNode(this.desc(name), { source, target });
   }
 
-  image(name: string, source = 'registry.example/app'): ImageNode {
-    return { kind: 'image', name, source, target: 'store', selection: '' };
+  image(name: string, source = 'registry.example/app', target = 'store'): ImageNode {
+    return { kind: 'image', name, source, target, selection: '' };
+  }
+
+  /** What a settle may add. */
+  upload(name: string): Child {
+    return { kind: 'upload', desc: this.desc(name) };
   }
 
   onVisit(name: string, act: Act): this {
@@ -46,13 +62,17 @@ export class World {
     return this;
   }
 
-  onSettle(name: string, act: (ctx: SettleContext) => Promise<void>): this {
+  onSettle(name: string, act: SettleAct): this {
     this.#settles.set(name, act);
     return this;
   }
 
   nameOf(node: Node): string {
-    return node.kind === 'image' ? node.name : (this.#names.get(node.desc.digest) ?? node.desc.digest);
+    return node.kind === 'image' ? node.name : this.named(node.desc);
+  }
+
+  named({ digest }: Descriptor): string {
+    return this.#names.get(digest) ?? digest;
   }
 
   readonly handler: Handler = {
@@ -66,8 +86,9 @@ export class World {
     settle: (node, ctx) =>
       this.#count(async () => {
         const name = this.nameOf(node);
-        await this.#settles.get(name)?.(ctx);
-        this.settled.push(name);
+        const answer = await this.#settles.get(name)?.(ctx, node);
+        if (answer === undefined) this.settled.push(name);
+        return answer;
       }),
   };
 

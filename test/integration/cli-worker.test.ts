@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { copyRoots } from '../../src/app/copy.ts';
 import { Protection } from '../../src/app/protection.ts';
 import type { RunResult } from '../../src/flow/dispatcher.ts';
 import { imageNode } from '../../src/handlers/pull.ts';
@@ -316,4 +317,26 @@ test('what only a farm needs is not loaded for a pull', async () => {
   const env = { NODE_OPTIONS: `--import=${hook}` };
   assert.doesNotMatch((await user.gantry(['pull', 'localhost:1/none:v1'], env)).stderr, /loads/);
   assert.match((await user.gantry(['worker'], env)).stderr, /loads ioredis/);
+});
+
+test('a worker copies from registry to registry, whatever its store, which stays empty', async () => {
+  await using user = await newUser();
+  await using source = await TestRegistry.start();
+  await using target = await TestRegistry.start();
+  for (const repository of ['a', 'b']) source.add(repository, 'v1', small);
+  await using redis = await TestRedis.start();
+  await using farm = await openFarm(redis);
+  await using _worker = await startWorker(user, redis);
+  const pairs = ['a', 'b'].map((repository) => ({
+    source: parseReference(source.ref(repository, 'v1')),
+    target: parseReference(target.ref(`mirror/${repository}`, 'v1')),
+  }));
+  const result = await farm.dispatcher().dispatch({ id: '', roots: copyRoots({ pairs, selection: '' }) }, opts);
+  assert.deepEqual(states(result), ['done', 'done']);
+  assert.deepEqual(target.violations, []);
+  for (const repository of ['a', 'b']) {
+    assert.equal(target.stored.get(`mirror/${repository}`)?.tags.get('v1'), small.desc.digest);
+  }
+  assert.equal(target.count({ kind: 'mount', status: 201 }), 3, 'the second repository takes its blobs from the first');
+  assert.deepEqual(await new ContentStore({ root: user.store }).names.list(opts), []);
 });

@@ -1,7 +1,7 @@
 /** Workers of a farm that are killed, stopped, continued, and told to let go. */
 import assert from 'node:assert/strict';
 import { describe, it, test } from 'node:test';
-import type { Step } from '../../src/queue/ticket-run.ts';
+import type { Step } from '../../src/queue/ticket-parts.ts';
 import { never } from '../support/clients.ts';
 import { TestFarm, until } from '../support/farm.ts';
 import { corpusOf } from '../support/farm-images.ts';

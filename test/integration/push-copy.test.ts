@@ -85,6 +85,19 @@ describe('an image that is copied', () => {
     assertWhole(world.target, app, 'a');
   });
 
+  it('comes whole when the registry has lost a blob of a manifest that it has, and only the tag is missing', async () => {
+    await using world = await started(app);
+    assert.deepEqual(states(await world.copy('a')), ['done']);
+    const [layer = ''] = app.layers.map(({ digest }) => digest);
+    world.target.stored.removeBlob('a', layer);
+    world.target.stored.get('a')?.tags.delete('v1');
+    assert.deepEqual(states(await world.copy('a')), ['done']);
+    assertWhole(world.target, app, 'a');
+    assert.equal(world.target.count({ kind: 'upload-end', object: layer }), 2);
+    const config = world.target.count({ kind: 'upload-end', object: app.config.digest });
+    assert.equal(config, 1, 'what is there is not sent again');
+  });
+
   it('is given up when the registry says for ever that something is missing', async () => {
     await using world = await started(app);
     const unknown = faults.error(400, 'MANIFEST_BLOB_UNKNOWN', app.config.digest);

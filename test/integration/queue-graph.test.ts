@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Feeder } from '../../src/queue/feeder.ts';
+import { Lanes } from '../../src/queue/lanes.ts';
 import { keyOf, recordOf } from '../../src/queue/record.ts';
 import { add } from '../../src/queue/scripts/add.ts';
 import { reroute } from '../../src/queue/scripts/finish.ts';
@@ -14,11 +16,14 @@ import {
   fault,
   type GraphOptions,
   HandGraph,
+  holdOf,
+  LANE,
   openedRedis,
   rootOf,
+  SOURCE,
   until,
 } from '../support/farm-graph.ts';
-import { failureOf } from '../support/clients.ts';
+import { failureOf, never } from '../support/clients.ts';
 import { TestRedis } from '../support/redis.ts';
 import { childNode, type Node } from '../../src/flow/handler.ts';
 
@@ -44,7 +49,13 @@ const broken = fault('IO', 'store');
 const ELSEWHERE = 'other.example/app';
 
 /** One call of the script that adds children. */
-async function addChunk(g: HandGraph, hold: Hold, children: readonly string[], isLast: boolean): Promise<unknown> {
+async function addChunk(
+  g: HandGraph,
+  hold: Hold,
+  children: readonly string[],
+  isLast: boolean,
+  round = 0,
+): Promise<unknown> {
   const nodes = children.map((name) => childNode(rootOf('Root'), childOf(name)));
   const flat = nodes.flatMap((node) => [keyOf(node), recordOf(node, 1)]);
   const { node, lease, owner, fence } = hold;
@@ -56,7 +67,11 @@ async function addChunk(g: HandGraph, hold: Hold, children: readonly string[], i
     '',
     '[]',
     isLast ? 1 : 0,
-    'registry.example',
+    LANE,
+    0,
+    round,
+    '',
+    0,
     0,
     ...flat,
   ]);
@@ -619,5 +634,274 @@ describe('a sweep', { timeout: 60_000 }, () => {
     assert.deepEqual(await g.waiting('settle'), [await g.id('B')]);
     assert.deepEqual(await g.waiting('visit'), [await g.id('D')]);
     assert.equal(await g.state('x'), 'dropped');
+  });
+});
+
+/** A settle in hand: nothing is held with it. */
+async function settling(g: HandGraph, name: string): Promise<{ hold: Hold; payload: string; round: number }> {
+  const ticket = await g.ticket(name, 'settle');
+  const begun = await g.begin(ticket);
+  assert.ok(begun.state === 'go' && begun.phase === 'settle', `${name}: ${begun.state}`);
+  return { hold: holdOf(ticket, rootOf(name), begun.fence), payload: begun.payload, round: begun.round };
+}
+
+/** The ids of all tickets of a lane that wait, without the run. */
+async function ticketsOf(g: HandGraph, lane = LANE): Promise<string[]> {
+  const jobs = await g.tickets.queue(lane).getWaiting();
+  return jobs.map(({ id = '' }) => id.slice(g.run.length + 1));
+}
+
+describe('children that settle adds', { timeout: 60_000 }, () => {
+  /** A manifest that is ready, with one child done. */
+  async function ready(): Promise<HandGraph> {
+    const g = await open(['A']);
+    await g.expand('A', ['x'], { payload: 'left' });
+    await g.done('x');
+    return g;
+  }
+
+  it('are waited for, and it settles again with a ticket of its own', async () => {
+    await using g = await ready();
+    const first = await settling(g, 'A');
+    assert.deepEqual([first.payload, first.round], ['left', 0]);
+    assert.equal((await g.add(first.hold, ['y', 'z'], { round: 1, payload: 'more' })).state, 'open');
+    assert.equal(await g.state('A'), 'waits');
+    await g.done('y');
+    assert.deepEqual(
+      (await ticketsOf(g)).filter((id) => id.startsWith('1.')),
+      ['1.p'],
+    ); // nobody has taken it from the queue
+    await g.done('z');
+    assert.deepEqual((await ticketsOf(g)).filter((id) => id.startsWith('1.')).toSorted(), ['1.p', '1.p1']);
+    const second = await settling(g, 'A');
+    assert.deepEqual([second.payload, second.round], ['more', 1]);
+    await g.finish(second.hold, 0);
+    assert.deepEqual(await g.results(), ['0 done']);
+  });
+
+  it('that are done already make it ready at once', async () => {
+    await using g = await ready();
+    const { hold } = await settling(g, 'A');
+    assert.equal((await g.add(hold, ['x'], { round: 1, payload: 'more' })).state, 'ready');
+    assert.deepEqual((await settling(g, 'A')).round, 1);
+  });
+
+  it('are added once by two who settle at the same time; what comes late changes nothing', async () => {
+    await using g = await ready();
+    const { hold } = await settling(g, 'A');
+    const all = names(1001);
+    const both = await Promise.all([1, 1].map((round) => g.add(hold, all, { round, payload: 'more' })));
+    assert.deepEqual(
+      both.map(({ state }) => state),
+      ['open', 'open'],
+    );
+    for (const round of [0, 2]) assert.equal((await g.add(hold, ['x'], { round })).state, 'late', `round ${round}`);
+    assert.equal(await g.state('A'), 'waits');
+    for (const name of all.slice(1)) await g.done(name);
+    assert.equal(await g.state('A'), 'waits');
+    await g.done('b0');
+    assert.equal(await g.state('A'), 'ready');
+    for (const round of [0, 1]) assert.equal((await g.add(hold, ['x'], { round })).state, 'late', `round ${round}`);
+    const { round, payload } = await settling(g, 'A');
+    assert.deepEqual([round, payload], [1, 'more']);
+  });
+
+  it('by one who dies in the middle: the settle is done again, and finds what it found', async () => {
+    await using g = await ready();
+    const { hold } = await settling(g, 'A');
+    await addChunk(g, hold, ['y', 'z'], false, 1);
+    assert.equal(await g.state('A'), 'expanding');
+    await g.done('y');
+    await g.tickets.queue(LANE).obliterate();
+    for (let next = 1; next !== 0;) next = await g.graph.sweep(next, 100);
+    assert.deepEqual((await ticketsOf(g)).toSorted(), ['1.p', await g.id('z')].toSorted());
+    for (const phase of ['settle', 'visit'] as const) {
+      const begun = await g.begin(await g.ticket('A', phase));
+      assert.ok(begun.state === 'go' && begun.phase === 'settle', 'whichever ticket comes');
+      assert.deepEqual([begun.payload, begun.round, begun.fence], ['left', 0, '0']);
+    }
+    assert.equal((await g.add(hold, ['y', 'z', 'w'], { round: 1, payload: 'more' })).state, 'open');
+    await g.done('w');
+    assert.equal(await g.state('A'), 'waits');
+    await g.done('z');
+    assert.deepEqual((await settling(g, 'A')).payload, 'more');
+  });
+
+  it('another way is taken in the middle of adding them: it is visited there, and none is forgotten', async () => {
+    await using g = await ready();
+    const { hold } = await settling(g, 'A');
+    await addChunk(g, hold, ['y'], false, 1);
+    const other = recordOf(rootOf('A', ELSEWHERE), 0);
+    assert.equal(await reroute.run(g.redis, g.keys.run(g.run), [await g.id('A'), other, '']), 1);
+    assert.equal((await g.expand('A', ['x', 'z'])).state, 'open');
+    await g.done('z');
+    assert.equal(await g.state('A'), 'waits');
+    await g.done('y');
+    assert.deepEqual((await settling(g, 'A')).round, 0);
+  });
+
+  it('one of them that fails fails the image', async () => {
+    await using g = await ready();
+    const { hold } = await settling(g, 'A');
+    await g.add(hold, ['y'], { round: 1 });
+    await g.fail('y', broken);
+    assert.deepEqual(await g.results(), ['0 failed IO']);
+    assert.equal((await g.status()).state, 'done');
+  });
+
+  it('a cycle is refused there, too', async () => {
+    await using g = await open(['Top']);
+    await g.expand('Top', ['A', 'x']);
+    await g.expand('A', ['y']);
+    await g.done('y');
+    const { hold } = await settling(g, 'A');
+    assert.deepEqual(await g.add(hold, ['z', 'Top'], { round: 1 }), { state: 'cycle', index: 1 });
+  });
+});
+
+describe('what goes to a repository', { timeout: 60_000 }, () => {
+  const TARGET = 'target.example/app';
+  const PLACE = 'target.example';
+
+  it('is visited in the lane of its source and settled in that of its target, which workers know from the start', async () => {
+    await using g = await open(['A', 'B'], { target: TARGET });
+    assert.deepEqual((await g.redis.smembers(g.keys.lanes)).toSorted(), [LANE, PLACE]);
+    await g.expand('A', ['x']);
+    assert.deepEqual(await ticketsOf(g), [await g.id('x'), '1', '2']);
+    await g.done('x');
+    assert.deepEqual(await g.waiting('settle'), []);
+    assert.deepEqual(await ticketsOf(g, PLACE), ['1.p']);
+    assert.deepEqual(await g.expand('B', ['x'], { settleLane: PLACE }), { state: 'open', parked: [] });
+    assert.deepEqual((await ticketsOf(g, PLACE)).toSorted(), ['1.p', '2.p'], 'also what is ready at once');
+    await g.tickets.queue(PLACE).obliterate();
+    for (let next = 1; next !== 0;) next = await g.graph.sweep(next, 100);
+    assert.deepEqual((await ticketsOf(g, PLACE)).toSorted(), ['1.p', '2.p']);
+    assert.deepEqual(await g.waiting('settle'), []);
+  });
+
+  it('has children that are read elsewhere: each gets its ticket in its own lane, which workers are told of', async () => {
+    await using g = await open(['A'], { target: TARGET });
+    const hold = await g.take('A');
+    const nodes = [
+      childNode(rootOf('A', SOURCE, TARGET), childOf('x')),
+      childNode(rootOf('A', ELSEWHERE, 'third.example/app'), childOf('M')),
+    ];
+    const none = { bytes: 0, mounted: 0 };
+    const how = { resolved: '', payload: '[]', lane: '', watched: false, round: 0, settleLane: PLACE, moved: none };
+    await g.graph.add(
+      hold,
+      how,
+      nodes.map((node) => [keyOf(node), recordOf(node, 1)]),
+    );
+    assert.deepEqual(await ticketsOf(g), ['2', '1']);
+    assert.deepEqual(await ticketsOf(g, 'other.example'), ['3']);
+    const lanes = ['other.example', LANE, PLACE, 'third.example'].toSorted();
+    assert.deepEqual((await g.redis.smembers(g.keys.lanes)).toSorted(), lanes);
+    for (let next = 1; next !== 0;) next = await g.graph.sweep(next, 100);
+    assert.deepEqual(await ticketsOf(g, 'other.example'), ['3']);
+  });
+
+  it('waits while its registry wants to be left alone or is paused, without being taken for lost', async () => {
+    await using g = await open(['A'], { target: TARGET });
+    await g.expand('A', ['x']);
+    const lanes = new Lanes(g.redis, g.keys, g.tickets);
+    await lanes.block(PLACE, 20_000, '429');
+    const ticket = await g.ticket('x');
+    const begun = await g.begin(ticket);
+    assert.ok(begun.state === 'blocked' && begun.afterMs > 10_000 && begun.afterMs <= 20_000);
+    assert.deepEqual(await g.graph.inHand(), []);
+    await g.redis.hset(g.keys.lane(PLACE), 'till', Date.now() - 1);
+    await lanes.pause(PLACE);
+    assert.deepEqual(await g.begin(ticket), { state: 'blocked', afterMs: 5_000 });
+    await lanes.resume(PLACE);
+    assert.equal((await g.begin(ticket)).state, 'go');
+  });
+
+  it('a blob is leased for the whole registry, an upload and a manifest for their repository', async () => {
+    const namespace = `gantry-${randomUUID()}`;
+    const runs = await Promise.all(
+      [TARGET, `${PLACE}/other`, 'elsewhere.example/app'].map((target) => open(['A'], { namespace, target })),
+    );
+    const states: string[] = [];
+    for (const g of runs) {
+      await g.expand('A', ['x', 'M']);
+      for (const name of ['x', 'M']) states.push((await g.begin(await g.ticket(name))).state);
+    }
+    assert.deepEqual(states, ['go', 'go', 'busy', 'go', 'go', 'go']);
+    for (const g of runs) await g[Symbol.asyncDispose]();
+  });
+
+  it('one that may not be written hurts no other repository, and stays closed itself', async () => {
+    await using g = await open(['A', 'B', 'C'], { target: TARGET });
+    await g.expand('A', ['x']);
+    await g.fail('x', fault('DENIED', 'target'));
+    assert.equal((await g.expand('B', ['x'], { source: ELSEWHERE })).state, 'broken');
+    assert.equal((await g.expand('C', ['x'], { target: `${PLACE}/other` })).state, 'open');
+  });
+
+  it('a fault of it that no repository mends is not tried at another', async () => {
+    await using g = await open(['A', 'B'], { target: TARGET });
+    await g.expand('A', ['x']);
+    await g.fail('x', fault('TOO_LARGE', 'target'));
+    assert.equal((await g.expand('B', ['x'], { target: `${PLACE}/other` })).state, 'broken');
+  });
+
+  it('archives are refused: no other machine has them', async () => {
+    for (const [source, target] of [
+      [SOURCE, 'oci:/tmp/images'],
+      ['docker-archive:/tmp/images.tar', TARGET],
+    ] as const) {
+      const err = await failureOf(open([rootOf('A', source, target)]), 'USAGE');
+      assert.match(err.message, /archive/);
+    }
+  });
+});
+
+describe('what images have cost', { timeout: 60_000 }, () => {
+  const costs = async (g: HandGraph): Promise<unknown[]> => {
+    const found = await Array.fromAsync(g.runs.results(g.run, { signal: never }));
+    return found.map(({ index, bytes, mounted, isEqual }) => [index, bytes, mounted, isEqual]);
+  };
+
+  it('is summed up over all levels; what they share is counted for the first that waits for it', async () => {
+    await using g = await open(['A', 'B']);
+    await g.expand('A', ['Mid'], { moved: { bytes: 1, mounted: 0 } });
+    await g.expand('B', ['Mid', 'y']);
+    await g.expand('Mid', ['x'], { moved: { bytes: 10, mounted: 2 } });
+    await g.finish(await g.take('x'), 100, 1);
+    const { hold } = await settling(g, 'Mid');
+    await g.finish(hold, 1_000);
+    await g.finish(await g.take('y'), 0);
+    await g.finish((await settling(g, 'A')).hold, 10_000);
+    await g.finish((await settling(g, 'B')).hold, 0);
+    assert.deepEqual(await costs(g), [
+      [0, 11_111, 3, false],
+      [1, 0, 0, false],
+    ]);
+    assert.equal((await g.runs.status(g.run)).bytes, 11_111);
+  });
+
+  it('goes to another where the first has failed', async () => {
+    await using g = await open(['A', 'B']);
+    await g.expand('A', ['x', 'bad']);
+    await g.expand('B', ['x']);
+    await g.fail('bad', broken);
+    await g.finish(await g.take('x'), 100);
+    await g.finish((await settling(g, 'B')).hold, 0);
+    assert.deepEqual(await costs(g), [
+      [0, 0, 0, false],
+      [1, 100, 0, false],
+    ]);
+  });
+
+  it('and whether the target had it, and for how long it went on', async () => {
+    await using g = await open(['A']);
+    const hold = await g.take('A');
+    await sleep(30); // it is what is measured
+    const desc = childOf('A').desc;
+    await g.graph.done(hold, { bytes: 0, mounted: 0, skipped: '', resolved: `=${JSON.stringify(desc)}` });
+    const [ended] = await Array.fromAsync(g.runs.results(g.run, { signal: never }));
+    assert.deepEqual([ended?.isEqual, ended?.desc], [true, desc]);
+    assert.ok((ended?.tookMs ?? 0) >= 25, `${ended?.tookMs} ms`);
   });
 });

@@ -224,7 +224,7 @@ describe('slots of a second registry', { timeout: 60_000 }, () => {
     const all = await Promise.all(Array.from({ length: 20 }, (_, i) => clients[i % 2 === 0 ? 0 : 1].tryTake(LANE)));
     const got = all.filter(isHeld);
     assert.equal(got.length, 3);
-    for (const slot of all) if (!isHeld(slot)) assert.ok(slot.afterMs > 0 && slot.afterMs <= 1_000);
+    for (const slot of all) if (!isHeld(slot)) assert.ok(slot.afterMs > 0 && slot.afterMs <= 10_000);
     await got[0]?.[Symbol.asyncDispose]();
     await using _again = await held(clients[1]);
     assert.ok(!isHeld(await clients[0].tryTake(LANE)));
@@ -272,6 +272,50 @@ describe('slots of a second registry', { timeout: 60_000 }, () => {
     await one.redis.del(place.keys.slots(LANE));
     await using _other = await held(second);
     await until(() => slot.signal.aborted);
+  });
+
+  it('are as many as the lane may have tickets, else so many for each worker', async () => {
+    await using place = new Place();
+    const [first] = leases(place, 2);
+    await using all = new AsyncDisposableStack();
+    const takeAll = async (): Promise<number> => {
+      for (let taken = 0; ; taken += 1) {
+        const slot = await first.tryTake(LANE);
+        if (!isHeld(slot)) return taken;
+        all.use(slot);
+      }
+    };
+    assert.equal(await takeAll(), 2, 'no worker is known yet');
+    await one.redis.sadd(place.keys.workers, 'w1', 'w2', 'w3');
+    assert.equal(await takeAll(), 4);
+    await place.lanes.set(LANE, { concurrency: 7 });
+    assert.equal(await takeAll(), 1);
+    await place.lanes.set(LANE, { concurrency: 3 });
+    assert.equal(await takeAll(), 0);
+  });
+
+  it('who waits for one is woken when it is free, the first to come first, once; who has gone is passed over', async () => {
+    await using place = new Place();
+    const woken: string[] = [];
+    const gone = new Set(['second']);
+    const wake = async (waiting: string): Promise<boolean> => {
+      woken.push(waiting);
+      return !gone.has(waiting);
+    };
+    const own = new SlotLeases({ redis: one.redis, namespace: place.namespace, slots: 1, leaseMs: 10_000, wake });
+    const slot = await held(own);
+    for (const who of ['first', 'second', 'first', 'third', 'fourth']) {
+      assert.ok(!isHeld(await own.tryTake(LANE, who)));
+      await sleep(2); // they are told apart by the millisecond
+    }
+    await slot[Symbol.asyncDispose]();
+    assert.deepEqual(woken, ['first']);
+    const next = await own.tryTake(LANE, 'fourth');
+    assert.ok(isHeld(next), 'whoever comes may have it');
+    await next[Symbol.asyncDispose]();
+    assert.deepEqual(woken, ['first', 'second', 'third']);
+    await (await held(own))[Symbol.asyncDispose]();
+    assert.deepEqual(woken, ['first', 'second', 'third']);
   });
 
   it('are not given while the lane is blocked', async () => {

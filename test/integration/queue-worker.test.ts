@@ -48,7 +48,7 @@ describe('tickets that are not for this worker', { timeout: 60_000 }, () => {
     const world = new World({ A: ['x'] });
     await farm.lanes.set(LANE, {});
     const queue = farm.tickets.queue(LANE);
-    for (const n of ['1', '2', '3']) await queue.add('v', { v: 2, r: 'rnew', n }, { jobId: `rnew.${n}` });
+    for (const n of ['1', '2', '3']) await queue.add('v', { v: 3, r: 'rnew', n }, { jobId: `rnew.${n}` });
     await farm.worker({ handler: world.handler });
     await until(async () => (await countsOf(farm))['delayed'] === 3);
     assert.deepEqual(await farm.run([world.root('A')]), ['done']);
@@ -56,7 +56,7 @@ describe('tickets that are not for this worker', { timeout: 60_000 }, () => {
     assert.deepEqual(await countsOf(farm), { wait: 0, active: 0, delayed: 3 });
     assert.deepEqual(
       farm.problems.map(({ code, message }) => `${code} ${message}`),
-      ['UNSUPPORTED there are tickets of version 2, this worker knows 1'],
+      ['UNSUPPORTED there are tickets of version 3, this worker knows 2'],
     );
     assert.match(farm.problems[0]?.hint ?? '', /update this one/);
   });
@@ -392,5 +392,122 @@ describe('a Redis in trouble', { timeout: 60_000 }, () => {
       await redis.command('config', 'set', 'maxmemory', '0');
     });
     assert.ok(farm.problems.some(({ message }) => /OOM|out of memory/.test(message)));
+  });
+});
+
+describe('copies', { timeout: 60_000 }, () => {
+  const TARGET = 'target.example';
+
+  it('settle in the lane of their target, where another worker may take them: what was left goes along', async () => {
+    await using farm = await HandFarm.open(server);
+    const worlds = [new World({ A: ['x'] }), new World({ A: ['x'] })] as const;
+    const carry = `{"schemaVersion":2}\n${'\u00ff'.repeat(10_000)}`;
+    const desc = worlds[0].desc('x');
+    worlds[0].onVisit('A', () => ({ kind: 'expand', children: [{ kind: 'blob', desc }], carry }));
+    const told: unknown[] = [];
+    worlds[1].onSettle('A', async (ctx) => {
+      told.push([ctx.carry === carry, ctx.round, ctx.children.map(({ kind }) => kind)]);
+      return ctx.round === 0 ? { kind: 'expand', children: [{ kind: 'upload', desc }] } : undefined;
+    });
+    await farm.worker({ handler: worlds[0].handler, lanes: [LANE], target: 'store' });
+    await farm.worker({ handler: worlds[1].handler, lanes: [TARGET], target: 'another store' });
+    assert.deepEqual(await farm.run([worlds[0].root('A', undefined, `${TARGET}/app`)]), ['done']);
+    assert.deepEqual(told, [
+      [true, 0, ['blob']],
+      [true, 1, ['blob', 'upload']],
+    ]);
+    assert.deepEqual(worlds[0].visited, ['A', 'x', 'x']);
+    assert.deepEqual([worlds[1].visited, worlds[1].settled], [[], ['A']]);
+  });
+
+  it('have children of other registries, too, which are a matter of the lanes of those', async () => {
+    await using farm = await HandFarm.open(server);
+    const worlds = [new World({ A: ['x', 'M'], M: ['y'] }), new World({ A: ['x', 'M'], M: ['y'] })] as const;
+    worlds[0].onVisit('A', () => {
+      const scope = { source: OTHER, target: 'third.example/app' };
+      const [x, m] = [worlds[0].desc('x'), worlds[0].desc('M')];
+      const children = [
+        { kind: 'blob', desc: x },
+        { kind: 'manifest', desc: m, scope },
+      ] as const;
+      return { kind: 'expand', children };
+    });
+    await farm.worker({ handler: worlds[0].handler, lanes: [LANE, TARGET] });
+    await farm.worker({ handler: worlds[1].handler, lanes: ['other.example', 'third.example'] });
+    assert.deepEqual(await farm.run([worlds[0].root('A', undefined, `${TARGET}/app`)]), ['done']);
+    assert.deepEqual([worlds[0].visited.toSorted(), worlds[0].settled.at(-1)], [['A', 'x'], 'A']);
+    assert.deepEqual(
+      [worlds[1].visited, worlds[1].settled],
+      [
+        ['M', 'y'],
+        ['y', 'M'],
+      ],
+    );
+  });
+
+  it('take slots of their target, over all workers, and who has to wait is woken', async () => {
+    await using farm = await HandFarm.open(server);
+    const blobs = names(40, 'x');
+    const world = new World({ A: blobs });
+    let [now, most] = [0, 0];
+    const attempts: number[] = [];
+    for (const name of blobs) {
+      world.onVisit(name, async ({ attempt }) => {
+        attempts.push(attempt);
+        now += 1;
+        most = Math.max(most, now);
+        await sleep(5);
+        now -= 1;
+        return LEAF;
+      });
+    }
+    await farm.lanes.set(TARGET, { concurrency: 2 });
+    for (let i = 0; i < 2; i += 1) await farm.worker({ handler: world.handler });
+    assert.deepEqual(await farm.run([world.root('A', undefined, `${TARGET}/app`)]), ['done']);
+    assert.equal(most, 2);
+    assert.equal(attempts.length, 40);
+    assert.equal(await farm.redis.exists(farm.keys.slots(TARGET), `${farm.keys.slots(TARGET)}:w`), 0);
+  });
+
+  it('a slot that is lost stops what it was for, and that starts again', async () => {
+    await using farm = await HandFarm.open(server);
+    const world = new World({ A: ['x'] });
+    const runs = new Flag();
+    let starts = 0;
+    world.onVisit('x', async ({ signal }) => {
+      starts += 1;
+      if (starts > 1) return LEAF;
+      runs.set();
+      return untilAborted(signal);
+    });
+    await farm.worker({ handler: world.handler, times: { ...SHORT, leaseMs: 300 } });
+    const done = farm.run([world.root('A', undefined, `${TARGET}/app`)]);
+    await runs.happened;
+    await farm.redis.del(farm.keys.slots(TARGET));
+    assert.deepEqual(await done, ['done']);
+    assert.equal(starts, 2);
+  });
+
+  it('a 429 of the target is a matter of its lane, and costs the others of the source nothing', async () => {
+    await using farm = await HandFarm.open(server);
+    const world = new World({ A: ['x'], B: ['y'] });
+    const blocked = new Flag();
+    const at: number[] = [];
+    world.onVisit('x', async () => {
+      at.push(performance.now());
+      if (at.length > 1) return LEAF;
+      throw new GantryError('RATE_LIMITED', 'too many requests', { origin: 'target', retryAfterMs: 1_000 });
+    });
+    world.onVisit('B', () => blocked.happened);
+    await farm.worker({ handler: world.handler, attempts: 1 });
+    const limited = farm.run([world.root('A', undefined, `${TARGET}/app`)]);
+    const other = farm.run([world.root('B', undefined, 'free.example/app')]);
+    await until(async () => (await farm.redis.hget(farm.keys.lane(TARGET), 'till')) !== null);
+    blocked.set();
+    assert.deepEqual(await other, ['done']);
+    assert.equal(await farm.redis.hget(farm.keys.lane(LANE), 'till'), null);
+    assert.deepEqual(await limited, ['done']);
+    assert.equal(at.length, 2);
+    assert.ok((at[1] ?? 0) - (at[0] ?? 0) >= 950, 'the target is left alone meanwhile');
   });
 });

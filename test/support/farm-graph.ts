@@ -16,12 +16,12 @@ import { type ConnectionUse, openRedis } from '../../src/queue/connection.ts';
 import { errorRecord, memoryOf } from '../../src/queue/error-record.ts';
 import { FarmDispatcher } from '../../src/queue/dispatcher.ts';
 import { Feeder } from '../../src/queue/feeder.ts';
-import { type Added, type Begun, type Finished, type Hold, RunGraph } from '../../src/queue/graph.ts';
+import { type Added, type AddOptions, type Begun, type Finished, type Hold, RunGraph } from '../../src/queue/graph.ts';
 import { Keys } from '../../src/queue/keys.ts';
 import { Lanes } from '../../src/queue/lanes.ts';
-import { keyOf, readRecord, recordOf } from '../../src/queue/record.ts';
+import { keyOf, leaseOf, readRecord, recordOf } from '../../src/queue/record.ts';
 import { Runs, type SubmitOptions } from '../../src/queue/runs.ts';
-import { type Ticket, ticketId, Tickets } from '../../src/queue/tickets.ts';
+import { type Ticket, ticketId, Tickets, visitTicket } from '../../src/queue/tickets.ts';
 import { type FarmTimes, FarmWorker, type FarmWorkerOptions } from '../../src/queue/worker.ts';
 import { never } from './clients.ts';
 import type { TestRedis } from './redis.ts';
@@ -54,8 +54,8 @@ export const childOf = (name: string): Child => {
   };
 };
 
-export const rootOf = (name: string, source = SOURCE): Node =>
-  rootNode(childOf(name).desc, { source, target: 'store' });
+export const rootOf = (name: string, source = SOURCE, target = 'store'): Node =>
+  rootNode(childOf(name).desc, { source, target });
 
 /** For a failure that everybody may know: a name that was ordered. */
 export const fault = (code: GantryError['code'], origin: GantryError['origin'] = 'source'): GantryError =>
@@ -73,7 +73,12 @@ const STATES: Readonly<Record<string, string>> = {
 
 export interface GraphOptions extends SubmitOptions {
   readonly namespace?: string;
+  /** Where all of it goes; a store unless given. */
+  readonly target?: string;
 }
+
+/** Of children that are added; what belongs to a visit for a store unless given. */
+type Adding = Partial<AddOptions> & { readonly source?: string; readonly depth?: number; readonly target?: string };
 
 interface Where {
   /** The owner of the lease; the ticket of this run unless given. */
@@ -90,9 +95,11 @@ export class HandGraph implements AsyncDisposable {
   readonly feeder: Feeder;
   readonly run: string;
   readonly graph: RunGraph;
+  readonly #target: string;
 
-  private constructor(redis: Redis, namespace: string, run: string) {
+  private constructor(redis: Redis, namespace: string, run: string, target: string) {
     this.redis = redis;
+    this.#target = target;
     this.keys = new Keys(namespace);
     this.tickets = new Tickets(redis, this.keys);
     this.runs = new Runs(redis, this.keys);
@@ -103,10 +110,10 @@ export class HandGraph implements AsyncDisposable {
 
   /** Submits a run with these roots, and feeds it. */
   static async open(redis: Redis, roots: readonly (string | Node)[], options: GraphOptions = {}): Promise<HandGraph> {
-    const { namespace = `gantry-${randomUUID()}`, ...submit } = options;
-    const nodes = roots.map((root) => (typeof root === 'string' ? rootOf(root) : root));
+    const { namespace = `gantry-${randomUUID()}`, target = 'store', ...submit } = options;
+    const nodes = roots.map((root) => (typeof root === 'string' ? rootOf(root, SOURCE, target) : root));
     const run = await new Runs(redis, new Keys(namespace)).submit(nodes, submit);
-    const graph = new HandGraph(redis, namespace, run);
+    const graph = new HandGraph(redis, namespace, run, target);
     await graph.feeder.feed(run);
     return graph;
   }
@@ -121,7 +128,7 @@ export class HandGraph implements AsyncDisposable {
 
   /** The id of a node that the run knows, in whichever of the hashes of ids. */
   async id(name: string): Promise<string> {
-    const key = keyOf(childNode(rootOf('Root'), childOf(name)));
+    const key = keyOf(childNode(rootOf('Root', SOURCE, this.#target), childOf(name)));
     const hashes = Number(await this.redis.hget(this.key('m'), 'ib'));
     const asked = Array.from({ length: hashes }, (_, i) => this.redis.hget(this.key(`i:${i}`), key));
     return (await Promise.all(asked)).find((id) => id !== null) ?? assert.fail(`${name} is not known`);
@@ -132,12 +139,12 @@ export class HandGraph implements AsyncDisposable {
     return STATES[await this.redis.getrange(this.key('s'), at, at)] ?? 'unknown';
   }
 
-  async ticket(name: string, phase: Ticket['phase'] = 'visit'): Promise<Ticket> {
-    return { run: this.run, node: await this.id(name), phase };
+  async ticket(name: string, phase: Ticket['phase'] = 'visit', round = 0): Promise<Ticket> {
+    return { run: this.run, node: await this.id(name), phase, round };
   }
 
   begin(ticket: Ticket, where: Where = {}): Promise<Begun> {
-    const { owner = ticketId({ ...ticket, phase: 'visit' }), leaseMs = 30_000, worker = 'worker' } = where;
+    const { owner = ownerOf(ticket), leaseMs = 30_000, worker = 'worker' } = where;
     return this.graph.begin(ticket, owner, { lane: LANE, leaseMs, worker });
   }
 
@@ -150,30 +157,37 @@ export class HandGraph implements AsyncDisposable {
   }
 
   /** Hangs children below a node in hand. */
-  add(hold: Hold, children: readonly string[], { source = SOURCE, depth = 1 } = {}): Promise<Added> {
-    const options = { resolved: '', payload: '[]', lane: LANE, watched: false };
-    const parent = rootOf('Root', source);
+  add(hold: Hold, children: readonly string[], options: Adding = {}): Promise<Added> {
+    const { source = SOURCE, depth = 1, target = this.#target, ...rest } = options;
+    const none = { bytes: 0, mounted: 0 };
+    const all = {
+      resolved: '',
+      payload: '[]',
+      lane: LANE,
+      watched: false,
+      round: 0,
+      settleLane: '',
+      moved: none,
+      ...rest,
+    };
+    const parent = rootOf('Root', source, target);
     const records = children.map((name): readonly [string, string] => {
       const child = childNode(parent, childOf(name));
       return [keyOf(child), recordOf(child, depth)];
     });
-    return this.graph.add(hold, options, records);
+    return this.graph.add(hold, all, records);
   }
 
   /** The visit of a node that answers children. */
-  async expand(
-    name: string,
-    children: readonly string[],
-    options: { source?: string; depth?: number } = {},
-  ): Promise<Added> {
+  async expand(name: string, children: readonly string[], options: Adding = {}): Promise<Added> {
     const hold = await this.take(name);
     const added = await this.add(hold, children, options);
     if (added.state !== 'open') await this.graph.release(hold, false);
     return added;
   }
 
-  finish(hold: Hold, bytes = 1): Promise<Finished | undefined> {
-    return this.graph.done(hold, { bytes, isSkipped: false, resolved: '' });
+  finish(hold: Hold, bytes = 1, mounted = 0): Promise<Finished | undefined> {
+    return this.graph.done(hold, { bytes, mounted, skipped: '', resolved: '' });
   }
 
   giveUp(hold: Hold, err: GantryError): Promise<Finished | undefined> {
@@ -207,9 +221,9 @@ export class HandGraph implements AsyncDisposable {
     return status;
   }
 
-  /** Nodes whose tickets of a phase wait in the lane, the next one first. */
-  async waiting(phase: Ticket['phase']): Promise<string[]> {
-    const jobs = await this.tickets.queue(LANE).getWaiting();
+  /** Nodes whose tickets of a phase wait in a lane, the next one first. */
+  async waiting(phase: Ticket['phase'], lane = LANE): Promise<string[]> {
+    const jobs = await this.tickets.queue(lane).getWaiting();
     return jobs.filter(({ name }) => name === (phase === 'settle' ? 'p' : 'v')).map(({ data }) => data.n);
   }
 
@@ -224,10 +238,12 @@ export class HandGraph implements AsyncDisposable {
 /** What a worker holds after `begin`. */
 export const holdOf = (ticket: Ticket, node: Node, fence: string, owner?: string): Hold => ({
   node: ticket.node,
-  owner: owner ?? ticketId({ ...ticket, phase: 'visit' }),
-  lease: node.kind === 'image' || fence === '0' ? '' : `${node.target} ${node.desc.digest}`,
+  owner: owner ?? ownerOf(ticket),
+  lease: node.kind === 'image' || fence === '0' ? '' : leaseOf(node),
   fence,
 });
+
+const ownerOf = ({ run, node }: Ticket): string => ticketId(visitTicket(run, node));
 
 /** So short that a test sees what a dead worker held go to others. */
 export const SHORT: FarmTimes = { lockMs: 2_000, stalledMs: 500, leaseMs: 2_000, sweepMs: 300, tickMs: 100 };

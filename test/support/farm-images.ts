@@ -17,6 +17,8 @@ export interface CorpusOptions {
   readonly blobs: number;
   /** Tells the content of one registry from that of another. */
   readonly seed?: string;
+  /** Over which the images are spread; 20 unless given. */
+  readonly repositories?: number;
 }
 
 const LAYERS = 4;
@@ -31,14 +33,14 @@ export function corpusOf(refs: ReadonlyMap<string, Image>): Corpus {
 
 /** Puts images into a registry, spread over repositories. */
 export function fill(registry: TestRegistry, options: CorpusOptions): Corpus {
-  const { images, blobs, seed = '' } = options;
+  const { images, blobs, seed = '', repositories = REPOSITORIES } = options;
   const random = new Random(`${seed} ${images} images`);
   const pool = Array.from({ length: blobs }, (_, i) => randomBytesOf(`${seed} shared ${i}`, 500 + (i % 100)));
   const made = new Map<string, Image>();
   for (let i = 0; i < images; i += 1) {
     const chosen = Array.from({ length: LAYERS }, () => pool[random.between(0, blobs - 1)] ?? Buffer.alloc(1));
     const each = image({ seed: `${seed} ${i}`, layers: chosen.map((raw) => ({ raw })) });
-    const [repo, tag] = [`r${i % REPOSITORIES}`, `t${i}`];
+    const [repo, tag] = [`r${i % repositories}`, `t${i}`];
     registry.add(repo, tag, each);
     made.set(registry.ref(repo, tag), each);
   }

@@ -1,10 +1,11 @@
 /** A worker of a farm, for tests. Run by itself it is a process that they may kill; its options come as JSON. */
 import { once } from 'node:events';
+import { farmHandler } from '../../src/app/farm-handler.ts';
 import { openRedis, type RedisSettings } from '../../src/queue/connection.ts';
 import { RedisBudget } from '../../src/queue/budget.ts';
-import type { Step } from '../../src/queue/ticket-run.ts';
+import { RedisPlaces } from '../../src/queue/places.ts';
+import type { Step } from '../../src/queue/ticket-parts.ts';
 import { type FarmTimes, FarmWorker } from '../../src/queue/worker.ts';
-import { pullHandler } from '../../src/handlers/pull.ts';
 import { RegistryClient } from '../../src/registry/client.ts';
 import { ContentStore } from '../../src/store/content-store.ts';
 
@@ -29,7 +30,7 @@ function deathAt(wanted: NodeOptions['dieAt']): (step: Step) => void {
   };
 }
 
-/** A worker that pulls. Disposing it gives everything back. */
+/** A worker that pulls and copies. Disposing it gives everything back. */
 export async function startNode(options: NodeOptions): Promise<AsyncDisposable> {
   const { times, concurrency, dieAt } = options;
   await using stack = new AsyncDisposableStack();
@@ -46,7 +47,7 @@ export async function startNode(options: NodeOptions): Promise<AsyncDisposable> 
   stack.use(
     await FarmWorker.start({
       redis,
-      handler: pullHandler({ store, names: store.names, resolver }),
+      handler: farmHandler({ store, names: store.names, resolver, places: new RedisPlaces(redis) }),
       target: await store.id(),
       concurrency,
       times,

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type CopyPair, copyRoots } from '../../src/app/copy.ts';
 import type { ImageRecord, RunStatus, WorkerStatus } from '../../src/flow/farm-status.ts';
+import type { ImageResult } from '../../src/flow/dispatcher.ts';
 import type { ImageNode } from '../../src/flow/handler.ts';
 import { imageNode } from '../../src/handlers/pull.ts';
 import { parseReference } from '../../src/oci/reference.ts';
@@ -142,6 +144,11 @@ export class TestFarm implements AsyncDisposable {
     return this.client.submit(await this.roots(refs), { isNew: true });
   }
 
+  /** A run that copies. */
+  submitCopy(pairs: readonly CopyPair[]): Promise<string> {
+    return this.client.submit(copyRoots({ pairs, selection: '' }), { isNew: true });
+  }
+
   /** Redis may be away meanwhile. */
   async ended(run: string, timeoutMs = 60_000): Promise<RunStatus> {
     let last: RunStatus | undefined;
@@ -166,6 +173,12 @@ export class TestFarm implements AsyncDisposable {
 
   images(run: string): Promise<ImageRecord[]> {
     return Array.fromAsync(this.client.images(run, opts));
+  }
+
+  /** What the images of a run have cost, in the order of the request. */
+  async results(run: string): Promise<readonly ImageResult[]> {
+    const roots = await this.client.rootsOf(run);
+    return (await this.client.dispatcher().follow(run, roots, opts)).images;
   }
 
   /** Waits for a run all of whose images are done, each told once. */

@@ -6,23 +6,31 @@ import { TICKETS } from './tickets.ts';
 export const MAX_CHILDREN_A_CALL = 500;
 
 /**
- * Hangs children below a node whose visit answered them, with a ticket for each that needs one. ARGV: id, lease or empty, owner, fence, what it resolved to, its
- * children for settle, 1 with the last chunk, lane, 1 when somebody watches, then key and record for each. The parent counts one
- * open child too many until the last chunk is in: else it would be ready before all of them are known. Answers `{'ready'}`; `{'open',
- * parked tickets}`, with what was held given up; `{'more'}`;
- * `{'broken', error, hungry}` when one has failed for good (the images are failed already); `{'cycle', index}`; `{'late'}` when the
- * node does not wait for children any more.
+ * Hangs children below a node whose visit or settle answered them, with a ticket for each that needs one. ARGV: id, lease or empty, owner,
+ * fence, what it resolved to, what is left for its settle, 1 with the last chunk, lane of the children or empty where they differ, 1 when somebody
+ * watches, round (0: of
+ * its visit), lane of the settle or empty when the caller settles what is ready, bytes transferred, blobs mounted, then key and record for
+ * each child. The parent counts one open child too many until the last chunk is in: else it would be ready before all of them are known.
+ * Answers `{'ready'}`; `{'open', parked tickets}`, with what was held given up; `{'more'}`; `{'broken', error, hungry}` when one has
+ * failed for good (the images are failed already); `{'cycle', index}`; `{'late'}` when the node does not wait for children of this round.
  */
 export const add = new Script(`${BASE}${LIVE}${ENDING}${LEASE}${TICKETS}${ADDING}
 local n = ARGV[1]
 local m = call('HMGET', M, 'st', 'ib')
 if m[1] ~= 'running' then return { 'late' } end
 local s = state(n)
-if s == 'w' then
+local round = tonumber(ARGV[10])
+if s == 'w' and round == 0 then
   set(n, 'e')
-  call('HSET', N, n..'c', 1, n..'k', ARGV[6])
+  call('HSET', N, n..'c', 1)
   if ARGV[5] ~= '' then call('HSET', N, n..'r', ARGV[5]) end
-elseif s ~= 'e' and s ~= 'x' then return { 'late' } end
+else
+  local have = tonumber(call('HGET', N, n..'o') or '0')
+  if s == 'r' and round == have + 1 then
+    set(n, 'e')
+    call('HSET', N, n..'c', 1, n..'o', round)
+  elseif (s ~= 'e' and s ~= 'x') or round ~= have then return { 'late' } end
+end
 local ancestors
 local function isAbove(id)
   if not ancestors then
@@ -41,7 +49,8 @@ end
 local fresh, told = {}, {}
 local more = 0
 local broken, cycle
-for i = 10, #ARGV, 2 do
+local FIRST = 14
+for i = FIRST, #ARGV, 2 do
   local key, rec = ARGV[i], ARGV[i + 1]
   local index = indexOf(key, m[2])
   local id = call('HGET', index, key)
@@ -51,7 +60,7 @@ for i = 10, #ARGV, 2 do
     if cs == 'f' then
       if mayRevive(id, rec) then id = nil else broken = cjson.decode(call('HGET', N, id..'f')).e break end
     elseif isOpen(cs) then
-      if id == n or ((cs == 'e' or cs == 'x') and isAbove(id)) then cycle = (i - 10) / 2 break end
+      if id == n or ((cs == 'e' or cs == 'x') and isAbove(id)) then cycle = (i - FIRST) / 2 break end
       if live(id) then
         if join(id, n, rec) then more = more + 1 end
       else
@@ -78,20 +87,37 @@ if broken then
   return { 'broken', broken, afterImages() }
 end
 if #told > 0 then call('PUBLISH', TAG..':events:'..RUN, '['..table.concat(told, ',')..']') end
-if #fresh > 0 then
+-- the last one in is the first one out: children start in the order of their parent
+if #fresh > 0 and ARGV[8] ~= '' then
   local queue = queueOf(ARGV[8])
   local at = now()
-  -- the last one in is the first one out: children start in the order of their parent
-  for i = #fresh, 1, -1 do addTicket(queue, fresh[i], 'v', 'RPUSH', at) end
+  for i = #fresh, 1, -1 do addTicket(queue, fresh[i], 'v', 'RPUSH', at, 0) end
   wakeQueue(queue)
+elseif #fresh > 0 then
+  local at = now()
+  local lanes = {}
+  for i = #fresh, 1, -1 do
+    local rec = call('HGET', N, fresh[i])
+    lanes[laneOf(rec)] = true
+    lanes[settleLaneOf(rec)] = true
+    addTicket(queueOf(laneOf(rec)), fresh[i], 'v', 'RPUSH', at, 0)
+  end
+  wakeLanes(lanes)
 end
 if ARGV[7] ~= '1' then return { 'more' } end
 if state(n) == 'e' then
-  if call('HINCRBY', N, n..'c', -1) == 0 then
+  -- not earlier: a settle that is done again after a crash must find what it found
+  call('HSET', N, n..'k', ARGV[6])
+  moved(n, tonumber(ARGV[12]), tonumber(ARGV[13]))
+  if ARGV[12] ~= '0' then call('HINCRBY', M, 'by', ARGV[12]) end
+  if call('HINCRBY', N, n..'c', -1) > 0 then set(n, 'x')
+  else
     set(n, 'r')
-    return { 'ready' }
+    if ARGV[11] == '' then return { 'ready' } end
+    local queue = queueOf(ARGV[11])
+    addTicket(queue, n, 'p', 'RPUSH', now(), round)
+    wakeQueue(queue)
   end
-  set(n, 'x')
 end
 -- the ticket is done with; a later one settles the node
 call('SREM', A, n)

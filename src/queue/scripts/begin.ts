@@ -1,10 +1,15 @@
 import { Script } from '../script.ts';
 import { BASE, ENDING, LIVE } from './graph.ts';
 
+/** Whether a paused lane goes on is looked at so often by who would write to it. */
+const PAUSED_MS = 5_000;
+
 /**
  * A worker has a ticket in its hand: is there something to do? ARGV: id, phase (v, p), owner of the lease, lane, lease ms, worker.
- * Answers `{'go', phase, record, watched, tries, fence, children}`; `{'busy', worker}` when another has the lease (the ticket
- * is noted, to be told when it is given up); `{'gone'}`, `{'stale'}`, `{'dead'}`: nothing to do.
+ * Answers `{'go', phase, record, watched, tries, fence, what is left for settle, round}`; `{'busy', worker}` when another has the
+ * lease (the ticket is noted, to be told when it is given up); `{'blocked', ms}` when the registry that content would go to wants to
+ * be left alone, or its lane is paused; `{'gone'}`, `{'stale'}`, `{'dead'}`: nothing to do. A settle whose children were being added when its worker died
+ * is done again from its start.
  */
 export const begin = new Script(`${BASE}${LIVE}${ENDING}
 local n, phase, owner = ARGV[1], ARGV[2], ARGV[3]
@@ -15,11 +20,18 @@ if m[1] ~= 'running' then
   return { 'gone' }
 end
 local s = state(n)
-if s ~= 'r' and (phase == 'p' or (s ~= 'w' and s ~= 'e')) then
+if s ~= 'r' and s ~= 'w' and s ~= 'e' then
   call('SREM', A, n)
   return { 'stale' }
 end
-local known = call('HMGET', N, n, n..'p', n..'t', n..'k')
+local known = call('HMGET', N, n, n..'p', n..'t', n..'k', n..'o')
+local round = tonumber(known[5] or '0')
+local settles = s == 'r' or (s == 'e' and round > 0)
+if s == 'e' then round = round - 1 end
+if phase == 'p' and not settles then
+  call('SREM', A, n)
+  return { 'stale' }
+end
 if not live(n, split(known[2])) then
   drop(n)
   call('SREM', A, n)
@@ -27,9 +39,19 @@ if not live(n, split(known[2])) then
   return { 'dead' }
 end
 local fence = 0
-if s ~= 'r' then
+if not settles then
   local kind, target, digest = string.match(known[1], '^%["(%a)","[^"]*","([^"]*)","[^"]*","([^"]*)"', 10)
+  local place = target and string.match(target, '^([^/]+)/')
+  if place and place ~= ARGV[4] then
+    local ms = (call('HGET', TAG..':lane:'..place, 'till') or 0) - now()
+    if call('HEXISTS', TAG..':'..string.gsub(place, ':', '_')..':meta', 'paused') == 1 then ms = math.max(ms, ${PAUSED_MS}) end
+    if ms > 0 then
+      call('SREM', A, n)
+      return { 'blocked', ms }
+    end
+  end
   if kind ~= 'i' then
+    if kind == 'b' and place then target = place end
     local key = TAG..':l:'..target..' '..digest
     local held = call('GET', key)
     if held and string.sub(held, 1, #owner + 1) ~= owner..' ' then
@@ -44,6 +66,8 @@ if s ~= 'r' then
   end
 end
 call('SADD', A, n)
+if not settles and string.find(known[2], '0=', 1, true) then call('HSETNX', N, n..'a', now()) end
 local watched = m[2] and tonumber(m[2]) > now() and 1 or 0
-return { 'go', s == 'r' and 'p' or 'v', known[1], watched, known[3] or '0', tostring(fence), s == 'r' and known[4] or '' }
+local left = settles and known[4] or ''
+return { 'go', settles and 'p' or 'v', known[1], watched, known[3] or '0', tostring(fence), left, round }
 `);

@@ -16,30 +16,41 @@ if ARGV[5] ~= '' then call('HSET', N, n..'r', ARGV[5]) end
 `;
 
 /**
- * A node has finished well. ARGV: id, lease or empty, owner, fence, what it resolved to, bytes transferred, 1 when it was skipped. Answers
+ * A node has finished well. ARGV: id, lease or empty, owner, fence, what it resolved to, bytes transferred, why it was skipped or empty, blobs
+ * mounted. What was moved for it and for what is below is counted for the first that still waits for it. Answers
  * `{'ok', hungry, parked tickets}`; parents that are ready now have their tickets. Or `{'late'}` when it is not ours to finish.
  */
 export const done = new Script(`${BASE}${ENDING}${LEASE}${TICKETS}${FINISHING}
 set(n, 'd')
-local ended = false
-for _, p in ipairs(parents(n)) do
+local bytes, mounted = tonumber(ARGV[6]), tonumber(ARGV[8])
+local kept = call('HMGET', N, n..'p', n..'b', n..'m')
+if string.find(kept[1], '0=', 1, true) then moved(n, bytes, mounted) end
+local ended, heir = false, nil
+for _, p in ipairs(split(kept[1])) do
   local root = rootOf(p)
   if root then
-    imageEnded(n, root, 'done')
+    imageEnded(n, root, 'done', nil, ARGV[7])
     ended = true
   else
     local ps = state(p)
-    if (ps == 'e' or ps == 'x') and call('HINCRBY', N, p..'c', -1) == 0 then
-      set(p, 'r')
-      local queue = queueOf(laneOf(call('HGET', N, p)))
-      addTicket(queue, p, 'p', 'RPUSH', now())
-      wakeQueue(queue)
+    if ps == 'e' or ps == 'x' then
+      if not heir then
+        heir = p
+        moved(p, bytes + (kept[2] or 0), mounted + (kept[3] or 0))
+      end
+      if call('HINCRBY', N, p..'c', -1) == 0 then
+        set(p, 'r')
+        local known = call('HMGET', N, p, p..'o')
+        local queue = queueOf(settleLaneOf(known[1]))
+        addTicket(queue, p, 'p', 'RPUSH', now(), tonumber(known[2] or '0'))
+        wakeQueue(queue)
+      end
     end
   end
 end
-call('HDEL', N, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t', n..'f')
-call('HINCRBY', M, ARGV[7] == '1' and 'ns' or 'nd', 1)
-if ARGV[6] ~= '0' then call('HINCRBY', M, 'by', ARGV[6]) end
+forget(n, n..'f')
+call('HINCRBY', M, ARGV[7] == '' and 'nd' or 'ns', 1)
+if bytes > 0 then call('HINCRBY', M, 'by', bytes) end
 return { 'ok', ended and afterImages() or 0, parked }
 `);
 
@@ -63,6 +74,7 @@ f.w = ways
 f.at = now()
 f.dp = string.byte(rec, 9)
 f.l = laneOf(rec)
+if f.h == 'target' then f.g = targetOf(rec) end
 f.e = ARGV[7]
 call('HSET', N, n..'f', cjson.encode(f))
 failAbove(n, ARGV[7])
@@ -102,7 +114,7 @@ if s == 'r' then
   set(n, 'w')
   call('HDEL', N, n..'c', n..'k')
 end
-call('HDEL', N, n..'t', n..'w')
+call('HDEL', N, n..'t', n..'w', n..'o')
 call('HSET', N, n..'f', cjson.encode(f), n, string.sub(ARGV[2], 1, 8)..string.sub(have, 9, 9)..string.sub(ARGV[2], 10))
 if ARGV[3] ~= '' then call('HSET', N, n..'w', ARGV[3]) end
 return 1

@@ -8,9 +8,10 @@
  *   n  hash    what is known of a node, by id, while it is open; by id and letter:
  *                     way (8), depth (1), node as JSON; see record.ts      p  ids of parents; `0=7`: root 7 of the request
  *                  c  open children, +1 while they are being added         w  other ways to the content, a record a line
- *                  k  children between visit and settle                    r  what it resolved to
- *                  t  tries that failed                                    j  for roots: indices in the request
- *                  f  why it failed; stays
+ *                  k  what is left for settle; see payload.ts              r  what it resolved to, `=` before it: is there
+ *                  t  tries that failed                                    o  rounds in which settle has added children
+ *                  f  why it failed; stays                                 a  for roots: when the first visit began
+ *                  b  bytes moved for it and for what is done below        m  blobs mounted, likewise
  *   e  stream  one entry an image that has ended, and a last one when nobody has anything of the run in hand
  *
  * States: w wanted, e children are being added, x waits for children, r ready to settle; d done, f failed, o orphaned: nobody
@@ -42,8 +43,15 @@ local function split(v)
 end
 local function rootOf(p) return string.match(p, '^0=(.*)') end
 local function parents(n) return split(call('HGET', N, n..'p')) end
-local function forget(n) call('HDEL', N, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t') end
+local function forget(n, more)
+  call('HDEL', N, more or n, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t', n..'o', n..'a', n..'b', n..'m')
+end
 local function drop(n) set(n, 'o') forget(n) end
+-- counts what was moved for a node; most that are done have moved nothing
+local function moved(n, bytes, mounted)
+  if bytes > 0 then call('HINCRBY', N, n..'b', bytes) end
+  if mounted > 0 then call('HINCRBY', N, n..'m', mounted) end
+end
 `;
 
 /** Whether some open image leads to a node; \`ps\` are its parents, where they are known. */
@@ -82,11 +90,20 @@ local function closeRun()
     call('SREM', TAG..':open', RUN)
   end
 end
-local function imageEnded(n, index, st, err)
+local function imageEnded(n, index, st, err, skipped)
   local entry = { 'i', index, 's', st }
-  local desc = call('HGET', N, n..'r')
-  if desc then entry[#entry + 1] = 'd' entry[#entry + 1] = desc end
-  if err then entry[#entry + 1] = 'e' entry[#entry + 1] = err end
+  local function tell(name, value) entry[#entry + 1] = name entry[#entry + 1] = value end
+  local kept = call('HMGET', N, n..'r', n..'a', n..'b', n..'m')
+  if kept[1] then
+    local isEqual, desc = string.match(kept[1], '^(=?)(.*)$')
+    if isEqual ~= '' then tell('q', 1) end
+    tell('d', desc)
+  end
+  if kept[2] then tell('t', math.max(0, now() - kept[2])) end
+  if kept[3] then tell('b', kept[3]) end
+  if kept[4] then tell('m', kept[4]) end
+  if err then tell('e', err) end
+  if skipped and skipped ~= '' then tell('k', skipped) end
   call('XADD', E, '*', unpack(entry))
   call('HINCRBY', M, st == 'done' and 'ok' or 'bad', 1)
   call('HINCRBY', M, 'open', -1)
@@ -119,7 +136,7 @@ end
 `;
 
 /**
- * The lease on a node's content, by target and digest: `owner fence worker since`, then a line for each ticket that waits for it. What holds
+ * The lease on a node's content, by where it goes and digest: `owner fence worker since`, then a line for each ticket that waits for it. What holds
  * it may have been dropped since: so its name is told.
  */
 export const LEASE = `
@@ -146,6 +163,7 @@ local function mayRevive(id, rec)
   if f.c == 'deep' and string.byte(rec, 9) < f.dp then return true end
   local way = string.sub(rec, 1, 8)
   for _, w in ipairs(f.w) do if w == way then return false end end
+  if f.h == 'target' then return targetOf(rec) ~= f.g end
   return f.h == 'any' or (f.h == 'registry' and laneOf(rec) ~= f.l)
 end
 -- the hash that has a key; ib is their number

@@ -57,7 +57,8 @@ for i = 2, #ARGV, 3 do
       id = create(hash, key, '0='..index, rec, s == 'f' and id)
       local lane = laneOf(rec)
       lanes[lane] = true
-      addTicket(queueOf(lane), id, 'v', 'LPUSH', at)
+      lanes[settleLaneOf(rec)] = true
+      addTicket(queueOf(lane), id, 'v', 'LPUSH', at, 0)
     end
     opened = opened + 1
   end
@@ -117,9 +118,13 @@ for i = 1, #states do
   if s == 'w' or s == 'e' or s == 'r' then
     local n = tostring(first + i - 1)
     if live(n) then
-      local lane = laneOf(call('HGET', N, n))
+      local kept = call('HMGET', N, n, n..'o')
+      local round = tonumber(kept[2] or '0')
+      local settles = s == 'r' or (s == 'e' and round > 0)
+      if s == 'e' then round = round - 1 end
+      local lane = settles and settleLaneOf(kept[1]) or laneOf(kept[1])
       lanes[lane] = true
-      addTicket(queueOf(lane), n, s == 'r' and 'p' or 'v', 'LPUSH', at)
+      addTicket(queueOf(lane), n, settles and 'p' or 'v', 'LPUSH', at, round)
     else drop(n) end
   end
 end

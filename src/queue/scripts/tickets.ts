@@ -5,11 +5,19 @@
  */
 export const TICKETS = `
 local function laneOf(rec) return string.match(rec, '^[^"]*"[^"]*","([^"/]+)') end
+local function targetOf(rec) return string.match(rec, '^[^"]*"[^"]*","[^"]*","([^"]*)"') end
+-- where a node settles: at the registry that it goes to; a store, whose id has no slash, is nobody's lane
+local function settleLaneOf(rec) return string.match(targetOf(rec), '^([^/]+)/') or laneOf(rec) end
 local function queueOf(lane) return TAG..':'..string.gsub(lane, ':', '_')..':' end
-local function addTicket(queue, n, phase, command, at)
+-- each round of settling has a ticket of its own: that of the round before may still be in a worker's hand
+local function addTicket(queue, n, phase, command, at, round)
   local id = RUN..'.'..n
-  local data = '{"v":1,"r":"'..RUN..'","n":"'..n..'"'
-  if phase == 'p' then id = id..'.p' data = data..',"p":1' end
+  local data = '{"v":2,"r":"'..RUN..'","n":"'..n..'"'
+  if phase == 'p' then
+    id = id..'.p'
+    if round > 0 then id = id..round end
+    data = data..',"p":'..(round + 1)
+  end
   if call('EXISTS', queue..id) == 1 then return end
   call('HSET', queue..id, 'name', phase, 'data', data..'}', 'opts', '{}', 'timestamp', at, 'delay', 0, 'priority', 0)
   call(command, queue..'wait', id)
