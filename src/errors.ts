@@ -35,7 +35,11 @@ export const ERROR_POLICY = {
   NETWORK: { retry: 'backoff', exit: 1, meaning: 'no connection, or one that broke' },
   TIMEOUT: { retry: 'backoff', exit: 1, meaning: 'no answer, or no bytes, for too long' },
   TLS: { retry: 'never', exit: 1, meaning: 'the certificate of the other side is not trusted' },
-  REFUSED: { retry: 'never', exit: 1, meaning: 'gantry will not do this: it would leak credentials or reach inside' },
+  REFUSED: {
+    retry: 'never',
+    exit: 1,
+    meaning: 'gantry will not do this: it would leak credentials, reach inside, or take away too much',
+  },
   TOO_LARGE: { retry: 'never', exit: 1, meaning: 'more than the bound for this kind of content' },
   DIGEST_MISMATCH: { retry: 'restart', exit: 6, meaning: 'the bytes are not those that the digest names' },
   SIZE_MISMATCH: { retry: 'restart', exit: 6, meaning: 'more or fewer bytes than the descriptor says' },

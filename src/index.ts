@@ -58,6 +58,7 @@ export {
   selectManifests,
 } from './oci/platform.ts';
 export { refKey } from './oci/ref-key.ts';
+export { parseLocation } from './oci/location.ts';
 export { parseReference, parseRepository, type Reference, type Repository, withObject } from './oci/reference.ts';
 
 export { fill } from './content/fill.ts';
@@ -82,7 +83,18 @@ export type {
 export { readContent } from './content/read.ts';
 
 export { type Challenge, parseChallenges } from './remote/challenge.ts';
-export type { ContentKind, Fetcher, Resolved, Resolver } from './remote/ports.ts';
+export { type BlobPlaces, LocalPlaces, type Place } from './remote/places.ts';
+export type {
+  ContentKind,
+  ContentSource,
+  Fetcher,
+  Pusher,
+  PushOptions,
+  PutManifest,
+  RepositoryLists,
+  Resolved,
+  Resolver,
+} from './remote/ports.ts';
 export { parseRetryAfter } from './remote/registry-errors.ts';
 export { type ResolverEntry, ResolverTable } from './remote/resolvers.ts';
 
@@ -107,6 +119,7 @@ export {
   nodeKey,
   type NodeEvent,
   type NodeScope,
+  type Settled,
   type SettleContext,
   type Visit,
 } from './flow/handler.ts';
@@ -116,6 +129,8 @@ export { DEFAULT_LIMITS, type GraphLimits } from './flow/step.ts';
 export { dispatch, rootNode, walk } from './flow/walk.ts';
 
 export { childrenHandler } from './handlers/children.ts';
+export { copyHandler, copyNode, type CopyParts } from './handlers/copy.ts';
+export { type CopySelection, formatSelection, parseSelection } from './handlers/copy-selection.ts';
 export { fetchHandler, type FetchParts } from './handlers/fetch.ts';
 export { contentBelow, neededContent } from './handlers/needed.ts';
 export { filterPlatforms } from './handlers/platform.ts';
@@ -125,4 +140,7 @@ export { RegistryClient, type RegistryClientOptions } from './registry/client.ts
 export { Secret } from './registry/secret.ts';
 export { ContentStore, type ContentStoreOptions } from './store/content-store.ts';
 
+export { type Archives, openArchives } from './archive/archives.ts';
+
+export { copyImages, type CopyPair, type CopyRequest } from './app/copy.ts';
 export { pull, type PullPorts, type PullRequest } from './app/pull.ts';

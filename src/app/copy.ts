@@ -27,13 +27,17 @@ export interface CopyImagesOptions extends CallOptions {
   readonly commit?: (opts: CallOptions) => Promise<void>;
 }
 
+/** For fewer images it is cheaper to ask for each tag that may belong to them. */
+const LISTS_FROM = 8;
+
 /** Copies images in this process. Failures are in the result; an abort gives a result, too. */
 export async function copyImages(
   resolver: Resolver,
   request: CopyRequest,
   opts: CopyImagesOptions,
 ): Promise<RunResult> {
-  const handler = copyHandler({ resolver, places: new LocalPlaces(), isAlone: true });
+  const listsTags = request.pairs.length >= LISTS_FROM;
+  const handler = copyHandler({ resolver, places: new LocalPlaces(), isAlone: true, listsTags });
   const dispatcher = new LocalDispatcher({ handler, concurrency: request.concurrency });
   const result = await dispatcher.dispatch({ id: randomUUID(), roots: copyRoots(request) }, opts);
   if (result.images.every(({ state }) => state === 'done')) await opts.commit?.({ signal: opts.signal });

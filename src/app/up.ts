@@ -9,7 +9,7 @@ import { startFarmServer } from './farm-server.ts';
 import { type LocalRedis, startRedis } from './local-redis.ts';
 import { aborted, type Log } from './service.ts';
 import { supervise } from './supervise.ts';
-import { openStore } from './wiring.ts';
+import { openStore } from './store.ts';
 
 export interface UpSettings {
   readonly workers: number;

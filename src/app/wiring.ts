@@ -1,9 +1,10 @@
 /** Puts the parts together. What a command does not use is not made. */
 import { readFileSync } from 'node:fs';
 import { GantryError } from '../errors.ts';
-import { RegistryClient } from '../registry/client.ts';
+import { RegistryClient, type RegistryClientOptions } from '../registry/client.ts';
+import type { CredentialSources } from '../registry/credentials.ts';
+import type { HostsConfig } from '../registry/hosts.ts';
 import { Secret } from '../registry/secret.ts';
-import { ContentStore } from '../store/content-store.ts';
 import type { RequestBudget } from '../remote/budget.ts';
 import type { RegistryObserver } from '../remote/observer.ts';
 import { ResolverTable } from '../remote/resolvers.ts';
@@ -14,6 +15,11 @@ import { gantryVersion } from './version.ts';
 export interface RegistrySettings {
   readonly plainHttp?: boolean;
   readonly insecure?: boolean;
+  /** What is said about single registries; so are `limits` and `explicit`. */
+  readonly hosts?: HostsConfig['said'];
+  readonly limits?: RegistryClientOptions['limits'];
+  /** Beside the name and version of gantry. */
+  readonly userAgent?: string;
   readonly caFiles?: readonly string[];
   readonly hostsDirs?: readonly string[];
   readonly maxPerRegistry?: number;
@@ -26,17 +32,14 @@ export interface RegistrySettings {
   readonly observer?: RegistryObserver;
   readonly warn?: (message: string) => void;
   /** Credentials that go before all others, by registry. */
-  readonly explicit?: ReadonlyMap<string, { readonly username: string; readonly password: Secret }>;
+  readonly explicit?: CredentialSources['explicit'];
 }
-
-export const openStore = (config: Config): ContentStore =>
-  new ContentStore({ root: config.store, staleLockMs: config.staleLockMs });
 
 export function openRegistries(config: Config, settings: RegistrySettings): RegistryClient {
   const { inlineCredentials } = config;
   const warn = settings.warn;
   return new RegistryClient({
-    userAgent: `gantry/${gantryVersion()}`,
+    userAgent: `gantry/${gantryVersion()}${settings.userAgent === undefined ? '' : ` ${settings.userAgent}`}`,
     credentials: {
       files: config.credentialFiles,
       env: config.env,
@@ -48,7 +51,9 @@ export function openRegistries(config: Config, settings: RegistrySettings): Regi
       dirs: settings.hostsDirs ?? config.hostsDirs,
       plainHttp: settings.plainHttp ?? false,
       insecure: settings.insecure ?? false,
+      ...(settings.hosts === undefined ? {} : { said: settings.hosts }),
     },
+    ...(settings.limits === undefined ? {} : { limits: settings.limits }),
     ca: (settings.caFiles ?? []).map(readCa),
     proxies: config.proxies,
     ...(settings.maxPerRegistry === undefined ? {} : { maxPerRegistry: settings.maxPerRegistry }),

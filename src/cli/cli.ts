@@ -1,7 +1,6 @@
 /** What every command gets from its surroundings. */
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import type { CallOptions } from '../call.ts';
-import { openStore } from '../app/wiring.ts';
 import type { ContentStore } from '../store/content-store.ts';
 import { readConfig, type Config, type Env } from '../app/config.ts';
 
@@ -14,6 +13,8 @@ export interface Cli extends CallOptions {
   exitCode: number;
   /** Runs until a signal stops it: that is a good end, not one with 130 or 143. */
   isService?: boolean;
+  /** Takes SIGHUP in the place of ending by it. */
+  onHangup?: () => void;
   /** -v: errors come with their causes. */
   verbose: boolean;
   /** Prints above the progress, when there is one. */
@@ -38,6 +39,7 @@ export interface CommandEntry {
 
 /** The store that the command's flags say. @throws GantryError USAGE when the path cannot be one */
 export async function storeOf(cli: Cli, flags: { store?: string | undefined }): Promise<ContentStore> {
+  const { openStore } = await import('../app/store.ts');
   const store = openStore(configOf(cli, flags));
   await store.exists();
   return store;

@@ -30,6 +30,10 @@ export interface CopyFlags extends RegistryFlags {
   readonly format: Format;
   readonly progress: ProgressMode;
   readonly quiet?: true | undefined;
+  /** Of `copy` alone, as are the next two: a store has nothing of the kind. */
+  readonly referrers?: true | undefined;
+  readonly digestTags?: true | undefined;
+  readonly fastCheck?: true | undefined;
 }
 
 export function withCopyOptions<Args extends unknown[], Opts extends OptionValues>(command: Command<Args, Opts>) {
@@ -49,13 +53,15 @@ export function withCopyOptions<Args extends unknown[], Opts extends OptionValue
 }
 
 /** One platform takes the place of an index; of several a new index is made, which refers to nothing that is not there. */
-export function selectionOf({ platform, allPlatforms }: CopyFlags): string {
+export function selectionOf(flags: CopyFlags): string {
+  const { platform, allPlatforms, referrers = false, digestTags = false, fastCheck = false } = flags;
+  const attached = { referrers, digestTags, fastCheck };
   if (platform !== undefined && allPlatforms === true) {
     throw new GantryError('USAGE', 'say --platform or --all-platforms, not both', { origin: 'user' });
   }
-  if (allPlatforms === true) return formatSelection({});
+  if (allPlatforms === true) return formatSelection({ attached });
   const { text } = parseMatcher(platform ?? formatPlatform(hostPlatform()));
-  return formatSelection({ platforms: text, index: text.includes(',') ? 'strip' : 'image' });
+  return formatSelection({ platforms: text, index: text.includes(',') ? 'strip' : 'image', attached });
 }
 
 /** Copies in this process, shows how it goes, prints the results and sets the exit code. */

@@ -23,7 +23,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     verbose: argv.includes('-v') || argv.includes('--verbose'),
     log: (line) => process.stderr.write(`${line}\n`),
   };
-  const signals = installSignals(abort);
+  const signals = installSignals(abort, { onHangup: () => cli.onHangup });
   endOnClosedPipe(abort);
   const stopped = (): number | undefined =>
     cli.isService === true && signals.stoppedBy !== undefined ? 0 : signals.exitCode;

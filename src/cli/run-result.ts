@@ -6,7 +6,7 @@ import type { Cli } from './cli.ts';
 import { type Format, write } from './output.ts';
 import { errorLine, printCauses } from './print-error.ts';
 
-const PARTIAL = 3;
+export const PARTIAL = 3;
 
 /**
  * As a table nothing more is printed: the progress has told it. With -q a line REPOSITORY@DIGEST for each image that is done; as
@@ -34,6 +34,7 @@ function imageJson(image: ImageResult): Record<string, unknown> {
     name: root.kind === 'image' ? root.name : root.desc.digest,
     ...(isRepository(root.target) ? copyJson(image) : {}),
     state,
+    ...(image.skipped === undefined ? {} : { skipped: image.skipped }),
     ...(desc === undefined ? {} : { digest: desc.digest, mediaType: desc.mediaType }),
     ...(error === undefined ? {} : { error: errorJson(error) }),
   };

@@ -108,6 +108,13 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/delete.ts'),
   },
   {
+    name: 'mirror',
+    args: 'check|plan|run|serve',
+    summary: 'keep registries as a mirror file says',
+    group: 'Bulk',
+    load: () => import('./commands/mirror.ts'),
+  },
+  {
     name: 'import',
     args: 'skopeo|image-syncer',
     summary: 'translate a file of another tool into a mirror file',

@@ -223,7 +223,7 @@ test('completion scripts load, and know commands and flags', async () => {
       _gantry; printf "%s\\n" "\${COMPREPLY[@]}"'`);
     return stdout.split('\n').filter((line) => line !== '');
   };
-  assert.deepEqual(await complete('pu'), ['pull']);
+  assert.deepEqual(await complete('pul'), ['pull']);
   assert.deepEqual(await complete('pull', '--pl'), ['--platform', '--plain-http']);
   assert.deepEqual(await complete('gc', '--dry'), ['--dry-run']);
   for (const shell of ['bash', 'zsh', 'fish']) {

@@ -46,7 +46,8 @@ test('the packed tarball installs into an empty folder, runs, and can be importe
   await using dir = await tempDir();
   const { filename, files } = await pack(dir);
   const paths = files.map(({ path }) => path);
-  const expected = /^(?:bin\/gantry\.js|dist\/.+\.(?:js|d\.ts)|docs\/.+\.md|[A-Z]+\.md|LICENSE|package\.json)$/;
+  const expected =
+    /^(?:bin\/gantry\.js|dist\/.+\.(?:js|d\.ts)|docs\/.+\.(?:md|schema\.json)|examples\/[\w-]+\.yml|[A-Z]+\.md|LICENSE|package\.json)$/;
   assert.deepEqual(
     paths.filter((path) => !expected.test(path)),
     [],

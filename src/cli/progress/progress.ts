@@ -17,20 +17,34 @@ export interface Progress extends Disposable {
 
 const HEARTBEAT_MS = 10_000;
 
-export function openProgress(cli: Cli, mode: ProgressMode, images: number): Progress {
+export interface ProgressOptions {
+  /** No line for an image that is as it should be: there may be fifty thousand. */
+  readonly onlyNews?: boolean;
+}
+
+export function openProgress(
+  cli: Cli,
+  mode: ProgressMode,
+  images: number,
+  { onlyNews = false }: ProgressOptions = {},
+): Progress {
   const model = new ProgressModel(images);
+  const news =
+    (lineOf: (event: DispatchEvent, model: ProgressModel) => string | undefined) =>
+    (event: DispatchEvent): string | undefined =>
+      onlyNews && isAsItShouldBe(event) ? undefined : lineOf(event, model);
   switch (mode === 'auto' ? detect(cli) : mode) {
     case 'tty':
-      return terminal(cli, model);
+      return terminal(cli, model, news(terminalLine));
     case 'json':
-      return lines(cli, model, jsonLine, () => JSON.stringify({ kind: 'totals', ...totals(model) }));
+      return lines(cli, model, news(jsonLine), () => JSON.stringify({ kind: 'totals', ...totals(model) }));
     case 'quiet':
       return { model, onEvent: (event) => model.apply(event), [Symbol.dispose]: () => undefined };
     case 'plain':
       return lines(
         cli,
         model,
-        plainLine,
+        news(plainLine),
         () => heartbeatLine(model),
         () => (model.images.ended === 0 || failedAlone(model) ? undefined : elapsedLine(model)),
       );
@@ -43,7 +57,12 @@ function detect(cli: Cli): 'tty' | 'plain' {
   return cli.stderr.isTTY && cli.env['TERM'] !== 'dumb' && !recorded ? 'tty' : 'plain';
 }
 
-function terminal(cli: Cli, model: ProgressModel): Progress {
+function isAsItShouldBe(event: DispatchEvent): boolean {
+  if (event.kind === 'image') return event.result.state === 'done' && event.result.isEqual;
+  return event.kind === 'node' && event.event.kind === 'resolved' && event.event.isEqual === true;
+}
+
+function terminal(cli: Cli, model: ProgressModel, lineOf: (event: DispatchEvent) => string | undefined): Progress {
   const screen = new Screen(cli.stderr, model);
   const log = cli.log;
   cli.log = (line) => screen.print(line);
@@ -51,7 +70,7 @@ function terminal(cli: Cli, model: ProgressModel): Progress {
     model,
     onEvent: (event) => {
       model.apply(event);
-      const line = terminalLine(event);
+      const line = lineOf(event);
       if (line !== undefined) screen.print(line);
     },
     [Symbol.dispose]: () => {
@@ -64,7 +83,7 @@ function terminal(cli: Cli, model: ProgressModel): Progress {
 function lines(
   cli: Cli,
   model: ProgressModel,
-  lineOf: (event: DispatchEvent, model: ProgressModel) => string | undefined,
+  lineOf: (event: DispatchEvent) => string | undefined,
   totalsLine: () => string,
   endLine: () => string | undefined = totalsLine,
 ): Progress {
@@ -74,7 +93,7 @@ function lines(
     model,
     onEvent: (event) => {
       model.apply(event);
-      const line = lineOf(event, model);
+      const line = lineOf(event);
       if (line !== undefined) cli.log(line);
     },
     [Symbol.dispose]: () => {

@@ -135,7 +135,7 @@ export const credsSchema = z.strictObject({
   clientkey: text().describe('PEM of its key').optional(),
   pathPrefix: text().describe('put in front of the path of every image').optional(),
   mirrors: z.array(filled()).describe('registries to read from first').optional(),
-  priority: count(0).describe('order among mirrors, the highest first').optional(),
+  priority: count(0).describe('order among mirrors, the lowest first').optional(),
   reqPerSec: z.number().min(0).describe('requests per second; 0 for no limit').optional(),
   reqConcurrent: count(0).describe('requests at a time; 0 for no limit').optional(),
   repoAuth: z.boolean().describe('of regsync; authentication is always per repository').optional(),

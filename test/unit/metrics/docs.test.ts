@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { farmMetrics } from '../../../src/metrics/farm-metrics.ts';
+import { mirrorMetrics } from '../../../src/metrics/mirror-metrics.ts';
 import { ProcessMetrics } from '../../../src/metrics/process-metrics.ts';
-import { busyFarm, busyWorker, never, samplesOf } from './support.ts';
+import { busyFarm, busyServe, busyWorker, never, samplesOf } from './support.ts';
 
 /** `gantry_runs gauge state`, the labels in the order in which they are sent. */
 type Metric = string;
@@ -44,6 +45,17 @@ test('docs/metrics.md lists the metrics of a process', async () => {
 test('docs/metrics.md lists the metrics of the farm', async () => {
   const { body } = await farmMetrics(busyFarm(), { signal: never });
   assert.deepEqual(sorted(exposed(body)), sorted(documented('The farm')));
+});
+
+test('docs/metrics.md lists the metrics of a served mirror', async () => {
+  const own = [...documented('Every process'), ...documented('A served mirror')];
+  assert.deepEqual(sorted(exposed((await busyServe().text()).body)), sorted(own));
+});
+
+test('docs/metrics.md lists the metrics of a mirror run', async () => {
+  const rules = [{ rule: 'sync.0', images: { copied: 1 }, bytes: 1, isSuccess: true }];
+  const { body } = await mirrorMetrics({ mirror: 'm.yml', endedAt: new Date(0), durationMs: 1, rules }, '');
+  assert.deepEqual(sorted(exposed(body)), sorted(documented('A mirror run')));
 });
 
 test('every metric in a query of docs/metrics.md exists', async () => {

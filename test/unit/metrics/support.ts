@@ -1,4 +1,5 @@
 import type { FarmView, LaneStatus, RunStatus, WorkerStatus } from '../../../src/flow/farm-status.ts';
+import { ServeMetrics } from '../../../src/metrics/serve-metrics.ts';
 import { WorkerMetrics } from '../../../src/metrics/worker-metrics.ts';
 
 export const never = new AbortController().signal;
@@ -28,6 +29,18 @@ export function busyWorker(): WorkerMetrics {
   metrics.transferred('docker.io', 2, 900);
   metrics.present('docker.io');
   metrics.failed('DIGEST_MISMATCH', 'source');
+  return metrics;
+}
+
+/** What a process tells that serves a mirror file, each metric with a sample. */
+export function busyServe(): ServeMetrics {
+  const metrics = new ServeMetrics({ version: '1.2.3', mirror: 'mirror.yml' });
+  metrics.tick('sync.0', 'started');
+  metrics.ran('sync.0', { done: 3, failed: 1 }, 12.5);
+  metrics.succeeded('sync.0', new Date(1_700_000_000_000));
+  metrics.pruned('sync.0', 2);
+  metrics.scheduled(1);
+  metrics.read(true);
   return metrics;
 }
 

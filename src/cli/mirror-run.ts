@@ -1,0 +1,155 @@
+/** `mirror run`: copies what a mirror file asks for, in this process or on a farm. */
+import { randomUUID } from 'node:crypto';
+import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { compareImages } from '../app/mirror/compare.ts';
+import type { MirrorImage } from '../app/mirror/outcome.ts';
+import { reservesOf } from '../app/mirror/quota.ts';
+import { inOrder, reportOf } from '../app/mirror/report.ts';
+import { RequestCounter } from '../app/mirror/request-count.ts';
+import { copyItems, dispatchHere } from '../app/mirror/run.ts';
+import { resolversOf } from '../app/wiring.ts';
+import { GantryError } from '../errors.ts';
+import type { MirrorFile } from '../mirror/file/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { Cli } from './cli.ts';
+import { assertPlaces, endDetached, type EndFlags, endMirror, WOULD_CHANGE } from './mirror-end.ts';
+import { type FarmRun, farmOfMirror, mirrorOnFarm, withMirrorFarmOptions } from './mirror-farm.ts';
+import { allOption, mirrorFileOption, openMirrored } from './mirror-options.ts';
+import { memoryOf, pruneNow, stateOption } from './mirror-prune.ts';
+import { type ToDo, type Work, type WorkFlags, workOf } from './mirror-work.ts';
+import {
+  formatOption,
+  parseCount,
+  progressOption,
+  quietOption,
+  type RegistryFlags,
+  withRegistryOptions,
+} from './options.ts';
+import { openProgress, type ProgressMode } from './progress/progress.ts';
+
+/** As for other copies. */
+const DEFAULT_CONCURRENCY = 32;
+/** What an image has in hand at a time: some blobs, or a manifest. */
+const NODES_PER_IMAGE = 4;
+
+export interface MirrorRunFlags extends RegistryFlags, WorkFlags, EndFlags {
+  readonly dryRun?: true | undefined;
+  readonly state?: string | undefined;
+  readonly concurrency?: number | undefined;
+  readonly progress: ProgressMode;
+}
+
+export const runCommand = (cli: Cli) =>
+  withMirrorFarmOptions(withRunOptions(new Command('run')))
+    .description('copy what the file asks for and the targets lack')
+    .addHelpText(
+      'after',
+      `
+An image that is as it should be costs two HEADs. What fails does not stop the rest: exits with 3 when some failed.
+
+With --redis the workers of a farm copy, with the credentials that they have. Ctrl-C then cancels the run.`,
+    )
+    .action(async (flags, self: CommandUnknownOpts) => {
+      if (flags.dryRun === true && flags.metricsTextfile !== undefined) {
+        throw new GantryError('USAGE', '--metrics-textfile does not go with --dry-run: it tells of runs', {
+          origin: 'user',
+        });
+      }
+      const farm = farmOfMirror(flags, self);
+      await assertPlaces(flags);
+      const work = await workOf(cli, flags);
+      await using kept = await memoryOf(cli, flags);
+      const counter = new RequestCounter();
+      await using client = openMirrored(cli, flags, work.file, counter);
+      const started = new Date();
+      const toDo = await work.expand(client);
+      const { job, rules, planned } = toDo;
+      const done = await carryOut(cli, flags, { work, toDo, client, farm, counter });
+      if (done === undefined) {
+        endDetached(cli, rules, job.settled);
+        return;
+      }
+      const { run, kind } = done;
+      const images = inOrder(rules, job, done.images);
+      const isDryRun = kind === 'check';
+      const pruned = await pruneNow(cli, { client, planned, rules, images, memory: kept.memory, isDryRun });
+      const parts = { kind, run, started, file: work.name, rules, images, pruned, requests: counter.counts };
+      await endMirror(cli, reportOf(parts), pruned, flags);
+      if (isDryRun && cli.exitCode === WOULD_CHANGE) cli.exitCode = 0;
+    });
+
+const withRunOptions = (command: Command) =>
+  withRegistryOptions(
+    command
+      .addOption(mirrorFileOption())
+      .option('--plan <file>', 'do what this plan says, and nothing else')
+      .option('--replan', 'with --plan: copy images whose tag has moved since as they are now')
+      .option('--retry-failed <report>', 'only what failed or was cancelled, by the report of an earlier run')
+      .option('--dry-run', 'only tell what would change, as `mirror check` does')
+      .option(
+        '--keep-going',
+        'for those used to it from other tools: one image never stops another, with or without it',
+      )
+      .option('--report <file>', 'write what became of every image to this file, as JSON')
+      .option('--metrics-textfile <file>', 'write metrics for the textfile collector of node_exporter')
+      .option(
+        '--concurrency <n>',
+        `nodes handled at a time (default: four for each image that \`parallel\` in the file allows, else ${DEFAULT_CONCURRENCY})`,
+        parseCount(1),
+      )
+      .addOption(stateOption())
+      .addOption(formatOption())
+      .addOption(progressOption())
+      .addOption(quietOption('print nothing but failures'))
+      .addOption(allOption()),
+  );
+
+interface Parts {
+  readonly work: Work;
+  readonly toDo: ToDo;
+  readonly client: RegistryClient;
+  readonly farm: FarmRun | undefined;
+  readonly counter: RequestCounter;
+}
+
+interface Done {
+  readonly run: string;
+  readonly kind: 'check' | 'run';
+  readonly images: readonly MirrorImage[];
+}
+
+/** Undefined: a farm does it, and nobody waits. */
+async function carryOut(cli: Cli, flags: MirrorRunFlags, parts: Parts): Promise<Done | undefined> {
+  const { work, toDo, client, farm } = parts;
+  const { items } = toDo.job;
+  if (flags.dryRun === true) {
+    return { run: randomUUID(), kind: 'check', images: await compareImages(resolversOf(client), items, cli) };
+  }
+  if (farm === undefined) return { run: randomUUID(), kind: 'run', images: await copyHere(cli, flags, parts) };
+  if (reservesOf(items, work.file?.rules ?? []).size > 0) {
+    cli.log(
+      'gantry: ratelimit has no effect with --redis: `gantry lanes set` limits what all workers ask of a registry',
+    );
+  }
+  const done = await mirrorOnFarm(cli, farm, items, { ...flags, name: work.name, rules: toDo.rules.length });
+  return done === undefined ? undefined : { ...done, kind: 'run' };
+}
+
+async function copyHere(cli: Cli, flags: MirrorRunFlags, parts: Parts): Promise<readonly MirrorImage[]> {
+  const { work, toDo, client, counter } = parts;
+  const { items } = toDo.job;
+  const concurrency = flags.concurrency ?? concurrencyOf(work.file);
+  const quota = {
+    reserves: reservesOf(items, work.file?.rules ?? []),
+    remaining: (registry: string) => counter.remaining(registry),
+    tell: (message: string) => cli.log(`gantry: ${message}`),
+  };
+  const dispatch = dispatchHere(resolversOf(client), client, { concurrency, signal: cli.signal, quota });
+  const mode = flags.quiet === true ? 'quiet' : flags.progress;
+  using progress = openProgress(cli, mode, items.length, { onlyNews: !cli.verbose });
+  const onEvent = progress.onEvent.bind(progress);
+  return await copyItems(items, dispatch, { signal: cli.signal, onEvent });
+}
+
+const concurrencyOf = (file: MirrorFile | undefined): number =>
+  file?.parallel === undefined ? DEFAULT_CONCURRENCY : file.parallel * NODES_PER_IMAGE;
