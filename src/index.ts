@@ -90,7 +90,6 @@ export type {
   Fetcher,
   Pusher,
   PushOptions,
-  PutManifest,
   RepositoryLists,
   Resolved,
   Resolver,

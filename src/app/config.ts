@@ -8,6 +8,8 @@ export type Env = Readonly<Record<string, string | undefined>>;
 export interface Config {
   /** The store's directory. */
   readonly store: string;
+  /** Where what may be forgotten is kept. */
+  readonly cache: string;
   /** URL of the Redis of the farm. */
   readonly redis: string | undefined;
   /** PEM file of CAs to trust for it. */
@@ -49,6 +51,7 @@ export function readConfig(all: Env): Config {
   if (problems.length > 0) throw new GantryError('USAGE', problems.join('; '), { origin: 'user' });
   return Object.freeze({
     store: env['GANTRY_STORE'] ?? join(data, 'gantry'),
+    cache: join(env['XDG_CACHE_HOME'] ?? join(home, '.cache'), 'gantry'),
     staleLockMs,
     lockMs,
     stalledMs,

@@ -1,12 +1,12 @@
-import { randomUUID } from 'node:crypto';
 import type { CallOptions } from '../call.ts';
 import type { DispatchEvent, RunResult } from '../flow/dispatcher.ts';
 import type { ImageNode } from '../flow/handler.ts';
 import { LocalDispatcher } from '../flow/local-dispatcher.ts';
 import { copyHandler, copyNode } from '../handlers/copy.ts';
 import type { Reference } from '../oci/reference.ts';
-import { LocalPlaces } from '../remote/places.ts';
+import { type BlobPlaces, LocalPlaces } from '../remote/places.ts';
 import type { Resolver } from '../remote/ports.ts';
+import { dispatchPull } from './pull.ts';
 
 /** One image, and what it is to be called. */
 export interface CopyPair {
@@ -23,6 +23,8 @@ export interface CopyRequest {
 
 export interface CopyImagesOptions extends CallOptions {
   readonly onEvent?: (event: DispatchEvent) => void;
+  /** What is believed of the targets; nothing unless given. */
+  readonly places?: BlobPlaces;
   /** Called when all images are done: makes what was written to archives appear. */
   readonly commit?: (opts: CallOptions) => Promise<void>;
 }
@@ -36,10 +38,11 @@ export async function copyImages(
   request: CopyRequest,
   opts: CopyImagesOptions,
 ): Promise<RunResult> {
+  const { places = new LocalPlaces() } = opts;
   const listsTags = request.pairs.length >= LISTS_FROM;
-  const handler = copyHandler({ resolver, places: new LocalPlaces(), isAlone: true, listsTags });
+  const handler = copyHandler({ resolver, places, isAlone: true, listsTags });
   const dispatcher = new LocalDispatcher({ handler, concurrency: request.concurrency });
-  const result = await dispatcher.dispatch({ id: randomUUID(), roots: copyRoots(request) }, opts);
+  const result = await dispatchPull(dispatcher, copyRoots(request), opts);
   if (result.images.every(({ state }) => state === 'done')) await opts.commit?.({ signal: opts.signal });
   return result;
 }

@@ -1,7 +1,7 @@
 /** The mirror file of a command, with what it refers to. */
 import { readFileSync, statSync } from 'node:fs';
 import { GantryError, messageOf } from '../errors.ts';
-import { readMirrorFile } from '../mirror/file/read.ts';
+import { readAccepted } from '../mirror/file/accepted.ts';
 import type { MirrorFile } from '../mirror/file/types.ts';
 import type { Env } from './config.ts';
 
@@ -24,6 +24,19 @@ export function readTextFile(path: string): string {
   }
 }
 
+/** `src/app` and `dist/app` are equally deep. */
+const SCHEMA = new URL('../../docs/mirror.schema.json', import.meta.url);
+
 /** @throws GantryError NOT_FOUND, TOO_LARGE, IO; INVALID with all that is wrong in it */
-export const loadMirrorFile = (path: string, env: Env): MirrorFile =>
-  readMirrorFile(readTextFile(path), path, { env, readFile: readTextFile });
+export const loadMirrorFile = (path: string, env: Env): Promise<MirrorFile> =>
+  readMirrorText(readTextFile(path), path, env);
+
+/** @throws GantryError INVALID with all that is wrong in it */
+export async function readMirrorText(text: string, name: string, env: Env): Promise<MirrorFile> {
+  const parts = { env, readFile: readTextFile };
+  const schema: unknown = JSON.parse(readFileSync(SCHEMA, 'utf8'));
+  const accepted = readAccepted(text, name, parts, schema);
+  if (accepted !== undefined) return accepted;
+  const { readMirrorFile } = await import('../mirror/file/read.ts');
+  return readMirrorFile(text, name, parts);
+}

@@ -52,7 +52,10 @@ export async function pull(
 export const pullRoots = ({ refs, platforms }: Pick<PullRequest, 'refs' | 'platforms'>, target: string): ImageNode[] =>
   refs.map((ref) => imageNode(ref, target, platforms.text));
 
-/** A tag may move between its HEAD and the GET of its manifest, and the registry forget the old one: such are resolved once more. */
+/**
+ * For pulls and copies. A tag may move between its HEAD and the GET of its manifest, and the registry forget the old one: such are
+ * resolved once more.
+ */
 export async function dispatchPull(
   dispatcher: Dispatcher,
   roots: readonly Node[],
@@ -66,8 +69,12 @@ export async function dispatchPull(
   return { images: first.images.map((image) => better.get(image) ?? image) };
 }
 
-const hasMoved = ({ desc, error }: ImageResult): boolean =>
-  isCode(error, 'NOT_FOUND') && error.origin === 'source' && desc !== undefined && error.digest === desc.digest;
+function hasMoved({ root, desc, error }: ImageResult): boolean {
+  if (!isCode(error, 'NOT_FOUND') || error.origin !== 'source' || error.digest === undefined) return false;
+  if (desc !== undefined) return error.digest === desc.digest;
+  // An index of which a part is copied is read before it is known what the image will be.
+  return root.kind === 'image' && !root.name.includes('@');
+}
 
 const noNames: ImageNames = {
   record: () => Promise.resolve(),

@@ -10,7 +10,7 @@ import { type Digest, Digester, hexOf } from '../oci/digest.ts';
 import { type ImageIndex, type ImageManifest, type Manifest, parseManifest } from '../oci/manifest.ts';
 import { isConfigType, isLayerType } from '../oci/media-types.ts';
 import { showText } from '../oci/show.ts';
-import type { ContentKind, ContentSource, PushOptions, PutManifest } from '../remote/ports.ts';
+import type { ContentKind, ContentSource, PushOptions } from '../remote/ports.ts';
 import { unpacked } from './compression.ts';
 import { DOCKER_INDEX_FILE } from './docker-reader.ts';
 import { streamBytes } from './memory.ts';
@@ -74,11 +74,7 @@ export class DockerTarget implements ArchiveTarget {
     });
   }
 
-  async putManifest(
-    desc: Descriptor,
-    bytes: Uint8Array,
-    opts: CallOptions & { readonly tag?: string },
-  ): Promise<PutManifest> {
+  async putManifest(desc: Descriptor, bytes: Uint8Array, opts: CallOptions & { readonly tag?: string }): Promise<void> {
     opts.signal.throwIfAborted();
     checkBytes(desc, bytes);
     const saved = this.#savedOf(desc, parseManifest(bytes, desc, `manifest ${desc.digest}`));
@@ -88,7 +84,6 @@ export class DockerTarget implements ArchiveTarget {
     }
     this.#images.set(desc.digest, saved);
     this.#manifests.set(desc.digest, Buffer.from(bytes));
-    return { subject: true }; // there is no list of referrers that would need help
   }
 
   async fetchManifest({ digest }: Descriptor, opts: OpenOptions): Promise<ByteStream> {

@@ -5,7 +5,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isNonDistributable } from '../oci/media-types.ts';
 import { parseManifest } from '../oci/manifest.ts';
-import type { ContentKind, ContentSource, PushOptions, PutManifest } from '../remote/ports.ts';
+import type { ContentKind, ContentSource, PushOptions } from '../remote/ports.ts';
 import { canonicalName, CONTAINERD_NAME, REF_NAME } from './image-list.ts';
 import { Once } from './once.ts';
 import type { ArchiveTarget } from './target.ts';
@@ -56,11 +56,7 @@ export class OciTarget implements ArchiveTarget {
     });
   }
 
-  async putManifest(
-    desc: Descriptor,
-    bytes: Uint8Array,
-    opts: CallOptions & { readonly tag?: string },
-  ): Promise<PutManifest> {
+  async putManifest(desc: Descriptor, bytes: Uint8Array, opts: CallOptions & { readonly tag?: string }): Promise<void> {
     opts.signal.throwIfAborted();
     checkBytes(desc, bytes);
     await this.#checkChildren(desc, bytes);
@@ -70,7 +66,6 @@ export class OciTarget implements ArchiveTarget {
     const { mediaType, digest, size } = desc;
     if (opts.tag === undefined) this.#unnamed.set(digest, { mediaType, digest, size });
     else await this.#sink.list([{ mediaType, digest, size, annotations: annotationsOf(opts.tag) }]);
-    return { subject: true }; // who reads an index finds what refers to what
   }
 
   async fetchManifest({ digest }: Descriptor, opts: OpenOptions): Promise<ByteStream> {

@@ -2,11 +2,12 @@
 import type { Command, OptionValues } from '@commander-js/extra-typings';
 import type { Archives } from '../archive/archives.ts';
 import { type CopyPair, copyImages } from '../app/copy.ts';
+import { KnownPlaces } from '../app/known-places.ts';
 import { GantryError } from '../errors.ts';
 import { formatSelection } from '../handlers/copy-selection.ts';
 import { formatPlatform, hostPlatform, parseMatcher } from '../oci/platform.ts';
 import type { Resolver } from '../remote/ports.ts';
-import type { Cli } from './cli.ts';
+import { type Cli, configOf } from './cli.ts';
 import {
   formatOption,
   parseCount,
@@ -77,7 +78,8 @@ export async function copyHere(
   const progress = openProgress(cli, quiet ? 'quiet' : flags.progress, pairs.length);
   const onEvent = progress.onEvent.bind(progress);
   const commit = archives?.commit.bind(archives);
-  const opts = { signal: cli.signal, onEvent, ...(commit === undefined ? {} : { commit }) };
+  await using places = new KnownPlaces(configOf(cli, {}));
+  const opts = { signal: cli.signal, onEvent, places, ...(commit === undefined ? {} : { commit }) };
   const result = await copyImages(resolver, request, opts).finally(() => {
     progress[Symbol.dispose]();
   });

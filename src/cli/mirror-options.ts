@@ -20,15 +20,14 @@ export const allOption = (): Option<'-v, --verbose'> =>
 
 /** Reads the mirror file, and tells its warnings. YAML and its schema take longer to load than most commands take. */
 export async function loadFile(cli: Cli, given: string | undefined): Promise<MirrorFile> {
-  const [{ loadMirrorFile, readTextFile }, { formatProblem, readMirrorFile }] = await Promise.all([
+  const [{ loadMirrorFile, readMirrorText }, { formatProblem }] = await Promise.all([
     import('../app/mirror-file.ts'),
-    import('../mirror/file/read.ts'),
+    import('../mirror/file/build.ts'),
   ]);
-  const parts = { env: cli.env, readFile: readTextFile };
   const file =
     given === '-'
-      ? readMirrorFile(await text(addAbortSignal(cli.signal, cli.stdin)), 'stdin', parts)
-      : loadMirrorFile(given ?? DEFAULT_FILE, cli.env);
+      ? await readMirrorText(await text(addAbortSignal(cli.signal, cli.stdin)), 'stdin', cli.env)
+      : await loadMirrorFile(given ?? DEFAULT_FILE, cli.env);
   for (const warning of file.warnings) cli.log(`gantry: warning: ${formatProblem(warning)}`);
   return file;
 }

@@ -1,7 +1,9 @@
 /** `mirror run`: copies what a mirror file asks for, in this process or on a farm. */
 import { randomUUID } from 'node:crypto';
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { KnownPlaces } from '../app/known-places.ts';
 import { compareImages } from '../app/mirror/compare.ts';
+import { HeadStart } from '../app/mirror/head-start.ts';
 import type { MirrorImage } from '../app/mirror/outcome.ts';
 import { reservesOf } from '../app/mirror/quota.ts';
 import { inOrder, reportOf } from '../app/mirror/report.ts';
@@ -11,7 +13,7 @@ import { resolversOf } from '../app/wiring.ts';
 import { GantryError } from '../errors.ts';
 import type { MirrorFile } from '../mirror/file/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import type { Cli } from './cli.ts';
+import { type Cli, configOf } from './cli.ts';
 import { assertPlaces, endDetached, type EndFlags, endMirror, WOULD_CHANGE } from './mirror-end.ts';
 import { type FarmRun, farmOfMirror, mirrorOnFarm, withMirrorFarmOptions } from './mirror-farm.ts';
 import { allOption, mirrorFileOption, openMirrored } from './mirror-options.ts';
@@ -62,9 +64,11 @@ With --redis the workers of a farm copy, with the credentials that they have. Ct
       const counter = new RequestCounter();
       await using client = openMirrored(cli, flags, work.file, counter);
       const started = new Date();
-      const toDo = await work.expand(client);
+      const isHere = farm === undefined && flags.dryRun !== true;
+      const head = isHere ? new HeadStart(resolversOf(client), cli) : undefined;
+      const toDo = await work.expand(client, head?.begin.bind(head));
       const { job, rules, planned } = toDo;
-      const done = await carryOut(cli, flags, { work, toDo, client, farm, counter });
+      const done = await carryOut(cli, flags, { work, toDo, client, farm, counter, head });
       if (done === undefined) {
         endDetached(cli, rules, job.settled);
         return;
@@ -110,6 +114,8 @@ interface Parts {
   readonly client: RegistryClient;
   readonly farm: FarmRun | undefined;
   readonly counter: RequestCounter;
+  /** Undefined where this process does not copy. */
+  readonly head: HeadStart | undefined;
 }
 
 interface Done {
@@ -136,7 +142,7 @@ async function carryOut(cli: Cli, flags: MirrorRunFlags, parts: Parts): Promise<
 }
 
 async function copyHere(cli: Cli, flags: MirrorRunFlags, parts: Parts): Promise<readonly MirrorImage[]> {
-  const { work, toDo, client, counter } = parts;
+  const { work, toDo, client, counter, head } = parts;
   const { items } = toDo.job;
   const concurrency = flags.concurrency ?? concurrencyOf(work.file);
   const quota = {
@@ -144,7 +150,9 @@ async function copyHere(cli: Cli, flags: MirrorRunFlags, parts: Parts): Promise<
     remaining: (registry: string) => counter.remaining(registry),
     tell: (message: string) => cli.log(`gantry: ${message}`),
   };
-  const dispatch = dispatchHere(resolversOf(client), client, { concurrency, signal: cli.signal, quota });
+  await using places = new KnownPlaces(configOf(cli, {}));
+  for (const { repository, digests } of toDo.present ?? []) await places.add(repository, digests);
+  const dispatch = dispatchHere(resolversOf(client), client, { concurrency, signal: cli.signal, quota, places, head });
   const mode = flags.quiet === true ? 'quiet' : flags.progress;
   using progress = openProgress(cli, mode, items.length, { onlyNews: !cli.verbose });
   const onEvent = progress.onEvent.bind(progress);

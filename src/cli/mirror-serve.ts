@@ -51,7 +51,7 @@ Example:
       // YAML and its schema take longer to load than most commands take.
       const [{ serveMirror }, { formatProblem }] = await Promise.all([
         import('../app/mirror/serve.ts'),
-        import('../mirror/file/read.ts'),
+        import('../mirror/file/build.ts'),
       ]);
       const settings = {
         path,

@@ -2,13 +2,13 @@
 import { existsSync } from 'node:fs';
 import { type Job, type JobItem, jobOf } from '../app/mirror/job.ts';
 import { pinnedJob } from '../app/mirror/pinned.ts';
-import { readPlan } from '../app/mirror/plan-file.ts';
+import { type PresentBlobs, readPlan } from '../app/mirror/plan-file.ts';
 import { type ReportRule, ruleReports } from '../app/mirror/report.ts';
 import { readRetry } from '../app/mirror/retry.ts';
 import { resolversOf } from '../app/wiring.ts';
 import { GantryError } from '../errors.ts';
 import type { MirrorFile } from '../mirror/file/types.ts';
-import { expandRules } from '../mirror/plan/expand.ts';
+import { type ExpandOptions, expandRules } from '../mirror/plan/expand.ts';
 import type { PlannedRule } from '../mirror/plan/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { Cli } from './cli.ts';
@@ -28,12 +28,14 @@ export interface Work {
   /** Undefined: there is none at hand; its credentials are missing then. */
   readonly file: MirrorFile | undefined;
   /** Asks registries what there is to do. */
-  readonly expand: (client: RegistryClient) => Promise<ToDo>;
+  readonly expand: (client: RegistryClient, onImages?: ExpandOptions['onImages']) => Promise<ToDo>;
 }
 
 export interface ToDo {
   readonly job: Job;
   readonly rules: readonly ReportRule[];
+  /** Blobs that a plan has found at the targets. */
+  readonly present?: readonly PresentBlobs[];
   /** All rules of the file; undefined where only a part of it is to be done. */
   readonly planned: readonly PlannedRule[] | undefined;
 }
@@ -50,8 +52,12 @@ export async function workOf(cli: Cli, flags: WorkFlags): Promise<Work> {
   return {
     name: file.file,
     file,
-    expand: async (client) => {
-      const planned = await expandRules(file.rules, client, cli);
+    expand: async (client, onImages) => {
+      const { signal } = cli;
+      const planned = await expandRules(file.rules, client, {
+        signal,
+        ...(onImages === undefined ? {} : { onImages }),
+      });
       return { job: jobOf(planned), rules: ruleReports(planned), planned };
     },
   };
@@ -72,7 +78,7 @@ async function workOfPlan(cli: Cli, flags: WorkFlags, text: string, path: string
         plan.images.map(({ item }) => item),
         file,
       );
-      return { job, rules, planned: undefined };
+      return { job, rules, planned: undefined, present: plan.present };
     },
   };
 }

@@ -8,7 +8,7 @@ import { GantryError, isCode, retryClass } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { anotherWayMayHelp, wayOf } from './another-source.ts';
 import type { ImageResult, ImageState } from './dispatcher.ts';
-import { type Child, childNode, type ContentNode, type Node, nodeKey, nodeLabel } from './handler.ts';
+import { type Child, childNode, type ContentNode, isRepeatable, type Node, nodeKey, nodeLabel } from './handler.ts';
 
 /** One root of a run, with its own result even where two roots share a vertex. */
 export interface Image {
@@ -128,7 +128,7 @@ export class Graph {
   finish(vertex: Vertex): { ready: Vertex[]; completed: ImageResult[] } {
     vertex.status = 'done';
     this.#vertices.delete(vertex.key);
-    this.#done.add(vertex.key);
+    if (!isRepeatable(vertex.node)) this.#done.add(vertex.key);
     const [first] = vertex.parents;
     if (first !== undefined) {
       first.moved.bytes += vertex.moved.bytes;
@@ -138,6 +138,7 @@ export class Graph {
     vertex.parents.clear();
     const completed = vertex.images.map((image) => this.#endOf(image, 'done'));
     vertex.images = [];
+    unload(vertex);
     return { ready, completed };
   }
 
@@ -197,6 +198,7 @@ export class Graph {
         if (!isWanted(child)) unwanted.push(child);
       }
       vertex.below.clear();
+      unload(vertex);
       if (vertex.status === 'idle') this.#drop(vertex);
     }
     return { results, unwanted };
@@ -313,10 +315,15 @@ function reset(vertex: Vertex, node: Node): void {
   vertex.status = 'idle';
   vertex.phase = 'visit';
   vertex.attempt = 0;
-  vertex.children = [];
-  vertex.carry = '';
+  unload(vertex);
   vertex.round = 0;
   vertex.error = undefined;
+}
+
+/** Lets go of what its settle would be told. The roots of a run stay until its end, and what they carry is a manifest each. */
+function unload(vertex: Vertex): void {
+  vertex.children = [];
+  vertex.carry = '';
 }
 
 function selfAndAbove(vertex: Vertex): Set<Vertex> {

@@ -118,6 +118,9 @@ export function nodeKey(node: Node): string {
   return node.kind === 'upload' ? `upload ${target} ${digest}` : `manifest ${target} ${digest} ${selection}`;
 }
 
+/** Whether a node that is done is handled again when it is wanted again: who wants an upload has seen that its blob is missing. */
+export const isRepeatable = ({ kind }: Node): boolean => kind === 'upload';
+
 /** The node of a child: it inherits its parent's scope, as far as it has none of its own. */
 export const childNode = (parent: Node, child: Child): ContentNode => ({
   kind: child.kind,

@@ -1,6 +1,6 @@
 /** Looks for what is attached to manifests, at the lowest price that its registry allows. */
 import type { CallOptions } from '../call.ts';
-import { isCode } from '../errors.ts';
+import { GantryError, isCode } from '../errors.ts';
 import type { NodeScope } from '../flow/handler.ts';
 import { COSIGN_TAGS, fallbackTag, typeOfDigestTag } from '../oci/attached.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -30,12 +30,14 @@ export interface FoundParts {
   readonly listsTags: boolean;
 }
 
+/** Of one manifest. */
+const MAX_TAGS = 1000;
 /** What a policy wants to know of an image, its manifest needs a moment later; what falls out is asked for again. */
 const MAX_KEPT = 1000;
 
 export class FoundAttached {
   readonly #parts: FoundParts;
-  /** By repository and digest. */
+  /** See keyOf. */
   readonly #kept = new Map<string, Found>();
 
   constructor(parts: FoundParts) {
@@ -52,7 +54,7 @@ export class FoundAttached {
     if (!by.referrers && !by.digestTags) return NOTHING;
     if (this.#listsOf(source) === undefined || this.#listsOf(target) === undefined) return NOTHING;
     const { referrerSource = source } = by;
-    const key = `${source}@${digest}`;
+    const key = keyOf(source, digest, by);
     const kept = this.#kept.get(key);
     this.#kept.delete(key);
     const referrers = by.referrers ? (kept?.referrers ?? (await this.referrers(referrerSource, digest, opts))) : [];
@@ -71,7 +73,7 @@ export class FoundAttached {
       referrers: await this.referrers(by.referrerSource ?? source, digest, opts),
       tags: await this.#tags(source, digest, () => true, opts),
     };
-    this.#keep(`${source}@${digest}`, found);
+    this.#keep(keyOf(source, digest, by), found);
     return [
       ...found.referrers.map(({ artifactType = '' }) => artifactType),
       ...found.tags.map(({ tag }) => typeOfDigestTag(tag)),
@@ -100,6 +102,7 @@ export class FoundAttached {
     const stem = fallbackTag(digest);
     const named = (await this.#listed(repository, digest, opts)) ?? COSIGN_TAGS.map((end) => `${stem}.${end}`);
     const asked = named.filter((tag) => tag !== stem && isWanted(tag));
+    if (asked.length > MAX_TAGS) throw tooMany(repository, digest, asked.length);
     const descs = await Promise.all(asked.map(async (tag) => this.#listsOf(repository)?.find(tag, opts)));
     return asked.flatMap((tag, i) => {
       const desc = descs[i];
@@ -129,3 +132,14 @@ export class FoundAttached {
     if (this.#kept.size > MAX_KEPT && oldest !== undefined) this.#kept.delete(oldest);
   }
 }
+
+/** By repository and digest, and the repository that its referrers are read from. */
+const keyOf = (source: string, digest: Digest, { referrerSource = '' }: AttachedSelection): string =>
+  `${source}@${digest} ${referrerSource}`;
+
+const tooMany = (repository: string, digest: Digest, count: number): GantryError =>
+  new GantryError('TOO_LARGE', `${repository} has ${count} tags that are made of ${digest}, more than ${MAX_TAGS}`, {
+    origin: 'source',
+    digest,
+    hint: 'copy the image without its digest tags',
+  });

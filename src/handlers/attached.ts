@@ -12,7 +12,6 @@ import {
   type Middleware,
   type NodeEvent,
   type NodeScope,
-  placeOf,
   type Settled,
   type SettleContext,
   type Visit,
@@ -21,6 +20,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Resolver } from '../remote/ports.ts';
 import { fitsGlob } from './artifact-filter.ts';
+import { atTarget } from './at-target.ts';
 import { joinCarry, type OwnCarry, splitCarry } from './attached-carry.ts';
 import { type Found, FoundAttached, NOTHING } from './attached-found.ts';
 import type { AttachedSelection, Selections } from './copy-selection.ts';
@@ -56,7 +56,7 @@ class Attached {
   readonly #parts: AttachedParts;
   readonly #fallback: FallbackTags;
   readonly #found: FoundAttached;
-  /** Registries that have told that they keep lists of referrers themselves. */
+  /** Repositories whose lists of referrers the registry keeps itself, as it has told. */
   readonly #keeping = new Set<string>();
 
   constructor(parts: AttachedParts) {
@@ -91,7 +91,8 @@ class Attached {
     if (visit.kind === 'skip' || visit.kind === 'later') return visit;
     const subject = node.desc.digest;
     const { attached } = this.#parts.selections.of(node);
-    const isThere = visit.kind === 'leaf';
+    // An index that is there is looked into, and leaves nothing to put.
+    const isThere = visit.kind === 'leaf' || visit.carry === undefined;
     const found = await (isThere
       ? this.#missing(node, subject, ctx)
       : this.#found.wanted(node, subject, attached, ctx));
@@ -117,7 +118,9 @@ class Attached {
     const { attached } = this.#parts.selections.of(node);
     const { referrerTarget = target } = attached;
     const found = await this.#found.wanted(node, subject, attached, ctx);
-    const there = found.referrers.length === 0 ? [] : await this.#found.referrers(referrerTarget, subject, ctx);
+    const listed = async (): Promise<readonly Descriptor[]> =>
+      atTarget(subject, () => this.#found.referrers(referrerTarget, subject, ctx));
+    const there = found.referrers.length === 0 ? [] : await listed();
     const known = new Set(there.map(({ digest }) => digest));
     const pusher = this.#parts.resolver.pusher(target);
     const means = await Promise.all(found.tags.map(({ tag }) => pusher.lookup(tag, ctx)));
@@ -153,21 +156,24 @@ class Attached {
     const { target } = node;
     const { tags, referrers } = found;
     for (const { tag, desc } of tags) {
-      const bytes = await manifests.read(resolver.fetcher(target), desc, ctx);
+      const bytes = await manifests.readAtTarget(resolver.fetcher(target), desc, ctx);
       await resolver.pusher(target).putManifest(desc, bytes, { signal: ctx.signal, tag });
     }
     const { referrerTarget = target } = selections.of(node).attached;
-    if (referrers.length > 0 && !(await this.#keepsLists(referrerTarget, subject, ctx))) {
+    if (referrers.length === 0) return;
+    await atTarget(subject, async () => {
+      if (await this.#keepsLists(referrerTarget, subject, ctx)) return;
       await this.#fallback.add(referrerTarget, subject, referrers, ctx);
-    }
+    });
   }
 
   /** Registries that list referrers are those that answer OCI-Subject (distribution-spec, "Pushing Manifests with Subject"). */
   async #keepsLists(target: string, subject: Digest, ctx: HandlerContext): Promise<boolean> {
-    const registry = placeOf(target);
-    if (this.#keeping.has(registry)) return true;
-    const listed = await this.#parts.resolver.lists?.(target)?.referrers(subject, ctx);
-    if (listed !== undefined) this.#keeping.add(registry);
+    if (this.#keeping.has(target)) return true;
+    const lists = this.#parts.resolver.lists?.(target);
+    // Twice, since a registry may not know yet of a repository that was made a moment ago. That it has no lists it says, and costs, once.
+    const listed = (await lists?.referrers(subject, ctx)) ?? (await lists?.referrers(subject, ctx));
+    if (listed !== undefined) this.#keeping.add(target);
     return listed !== undefined;
   }
 }

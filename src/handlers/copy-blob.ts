@@ -1,5 +1,6 @@
 /** How a blob comes to a repository: it is there, the registry has it elsewhere, or it is sent. */
 import type { CallOptions } from '../call.ts';
+import { isCode } from '../errors.ts';
 import type { ContentNode, HandlerContext, Visit } from '../flow/handler.ts';
 import { placeOf } from '../flow/handler.ts';
 import { Slots } from '../flow/slots.ts';
@@ -17,10 +18,16 @@ const REPORT_BYTES = 256 << 10;
 /** Mounts of one manifest at a time. */
 const MOUNTS = 8;
 
+/** Somebody sees to a blob, until its signal aborts. */
+interface Sharing {
+  readonly isHere: Promise<boolean>;
+  readonly signal: AbortSignal;
+}
+
 export class BlobCopy {
   readonly #parts: BlobCopyParts;
   /** Blobs that are being shared, by repository and digest. */
-  readonly #sharing = new Map<string, Promise<boolean>>();
+  readonly #sharing = new Map<string, Sharing>();
 
   constructor(parts: BlobCopyParts) {
     this.#parts = parts;
@@ -57,7 +64,7 @@ export class BlobCopy {
     const absent = blobs.filter((_desc, i) => places[i]?.isHere !== true);
     if (absent.length === 0) return [];
     const here = await this.#each(absent, ctx, (desc) =>
-      this.#once(`${target} ${desc.digest}`, () => this.#shareOne(desc, target, ctx)),
+      this.#once(`${target} ${desc.digest}`, ctx, () => this.#shareOne(desc, target, ctx)),
     );
     return absent.filter((_desc, i) => here[i] !== true);
   }
@@ -72,23 +79,29 @@ export class BlobCopy {
     return true;
   }
 
-  /** Tags of one repository have most blobs in common: one of them sees to a blob, and the others wait for that. */
-  async #once(key: string, work: () => Promise<boolean>): Promise<boolean> {
-    const running = this.#sharing.get(key)?.catch(() => undefined);
-    await running;
-    const mine = work();
+  /**
+   * Tags of one repository have most blobs in common: one of them sees to a blob, and the others take what came of that. Only when it
+   * was stopped, since its image is given up, the next one begins, and the others wait again.
+   */
+  async #once(key: string, { signal }: CallOptions, work: () => Promise<boolean>): Promise<boolean> {
+    for (let running = this.#sharing.get(key); running !== undefined; running = this.#sharing.get(key)) {
+      try {
+        return await running.isHere;
+      } catch (err) {
+        if (!running.signal.aborted) throw err;
+        signal.throwIfAborted();
+      }
+    }
+    const mine = { isHere: work(), signal };
     this.#sharing.set(key, mine);
     try {
-      return await mine;
+      return await mine.isHere;
     } finally {
       if (this.#sharing.get(key) === mine) this.#sharing.delete(key);
     }
   }
 
-  /**
-   * The registry says that something is missing: forgets what is believed of these blobs, and asks. Answers those that are to be sent
-   * again: all of them when it says of each that it is there.
-   */
+  /** The registry says that something is missing: forgets what is believed of these blobs, and asks. Answers those that are not there. */
   async recheck(target: string, blobs: readonly Descriptor[], opts: CallOptions): Promise<Descriptor[]> {
     const { places, resolver } = this.#parts;
     const here = await this.#each(blobs, opts, (desc) => resolver.pusher(target).has('blob', desc, opts));
@@ -97,8 +110,7 @@ export class BlobCopy {
       blobs.map(({ digest }) => digest),
       opts,
     );
-    const missing = blobs.filter((_desc, i) => here[i] !== true);
-    return missing.length === 0 ? [...blobs] : missing;
+    return blobs.filter((_desc, i) => here[i] !== true);
   }
 
   async #each<T, R>(items: readonly T[], { signal }: CallOptions, work: (item: T) => Promise<R>): Promise<R[]> {
@@ -117,13 +129,22 @@ export class BlobCopy {
 
   async #mount(desc: Descriptor, target: string, from: string | undefined, opts: CallOptions): Promise<boolean> {
     const { places, resolver } = this.#parts;
-    const registry = placeOf(target);
-    if (from === undefined || (await places.refusesMounts(registry, opts))) return false;
+    if (from === undefined || (await places.refusesMounts(target, opts))) return false;
     if (await resolver.pusher(target).mount(desc, from, opts)) return true;
     // It may have been deleted there. Only of what is there it can be said that the registry does not share it.
-    if (await resolver.pusher(from).has('blob', desc, opts)) await places.setRefusesMounts(registry, opts);
+    if (await this.#mayBeAt(from, desc, opts)) await places.setRefusesMounts(target, opts);
     else await places.forget(from, [desc.digest], opts);
     return false;
+  }
+
+  /** What may not be read is not told apart from what is there. */
+  async #mayBeAt(repository: string, desc: Descriptor, opts: CallOptions): Promise<boolean> {
+    try {
+      return await this.#parts.resolver.pusher(repository).has('blob', desc, opts);
+    } catch (err) {
+      if (isCode(err, 'DENIED', 'UNAUTHORIZED')) return true;
+      throw err;
+    }
   }
 
   #source({ source, desc }: ContentNode): ContentSource {

@@ -9,6 +9,7 @@ import { type ImageIndex, parseManifest } from '../oci/manifest.ts';
 import { isIndexType } from '../oci/media-types.ts';
 import { selectManifests } from '../oci/platform.ts';
 import type { Resolver } from '../remote/ports.ts';
+import { targetError } from '../remote/registry-errors.ts';
 import type { Selections } from './copy-selection.ts';
 import type { ManifestCache } from './manifest-cache.ts';
 import { nothingFor } from './platform.ts';
@@ -76,7 +77,7 @@ async function strippedThere(
   } catch (err) {
     // Whatever is there will be overwritten.
     if (isCode(err, 'NOT_FOUND', 'UNSUPPORTED', 'MALFORMED')) return undefined;
-    throw err;
+    throw targetError(err, there);
   }
 }
 

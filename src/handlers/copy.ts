@@ -43,6 +43,8 @@ export interface CopyParts {
 
 /** After so many rounds what a registry says is missing is not coming: once for refused mounts, once for wrong beliefs. */
 const MAX_ROUNDS = 3;
+/** In rounds up to this one, what the registry has by its own account is sent again when it says that something is missing. */
+const MAX_SENT_AGAIN = 1;
 
 /** The handler of copies. Its roots are image nodes whose target is a repository; see copyNode. */
 export function copyHandler(parts: CopyParts): Handler {
@@ -74,8 +76,6 @@ interface Put {
   readonly desc: Descriptor;
   readonly bytes: Buffer;
   readonly tag: string | undefined;
-  /** What it refers to, where something of that can be sent again. */
-  readonly blobs: () => readonly Descriptor[];
 }
 
 class Copy {
@@ -110,29 +110,35 @@ class Copy {
 
   async settleImage(node: ImageNode, ctx: SettleContext): Promise<Settled> {
     const [root] = ctx.children;
-    const { resolver, manifests, selections } = this.#parts;
+    const { resolver, manifests } = this.#parts;
     const made = ctx.carry === '' ? undefined : madeIndex(ctx.carry);
     if (root === undefined || (made === undefined && node.tag === undefined)) return undefined;
     const { desc } = made ?? root;
-    const bytes = made?.bytes ?? (await manifests.read(resolver.fetcher(node.target), desc, ctx));
-    await keepBackup(this.#parts, node, desc.digest, ctx);
+    const bytes = made?.bytes ?? (await manifests.readAtTarget(resolver.fetcher(node.target), desc, ctx));
+    const kept = await keepBackup(this.#parts, node, { brought: ctx.children, next: desc.digest }, ctx);
+    if (kept.length > 0) return { kind: 'expand', children: kept };
     // What the registry had under this digest it may not have whole any more.
-    const blobs = (): Descriptor[] =>
-      blobsOf(parseManifest(bytes, desc, `manifest ${desc.digest}`), selections.of(node));
-    return this.#put(node, { desc, bytes, tag: node.tag, blobs }, ctx);
+    return this.#put(node, { desc, bytes, tag: node.tag }, ctx);
   }
 
-  /** Puts a manifest. When the registry misses something of it: forgets what is believed, and has it sent, once more. */
-  async #put(node: Node, { desc, bytes, tag, blobs }: Put, ctx: SettleContext): Promise<Settled> {
+  /** Puts a manifest. When the registry misses something of it: forgets what is believed, and has it sent again. */
+  async #put(node: Node, { desc, bytes, tag }: Put, ctx: SettleContext): Promise<Settled> {
     const named = tag === undefined ? {} : { tag };
     try {
       await this.#parts.resolver.pusher(node.target).putManifest(desc, bytes, { signal: ctx.signal, ...named });
       return undefined;
     } catch (err) {
       if (!isCode(err, 'NOT_FOUND') || err.origin !== 'target' || ctx.round >= MAX_ROUNDS) throw err;
-      const missing = await this.#blobs.recheck(node.target, blobs(), ctx);
-      if (missing.length === 0) throw this.#parts.selections.of(node).index === 'sparse' ? refusedSparse(err) : err;
-      return uploads(missing);
+      const selection = this.#parts.selections.of(node);
+      const blobs = blobsOf(parseManifest(bytes, desc, `manifest ${desc.digest}`));
+      const sent = blobs.filter((blob) => isSent(blob, selection));
+      const missing = await this.#blobs.recheck(node.target, sent, ctx);
+      if (missing.length > 0) return uploads(missing);
+      if (sent.length < blobs.length) throw refused(err, WITHOUT_LAYERS);
+      if (blobs.length === 0) throw selection.index === 'sparse' ? refused(err, SPARSE) : err;
+      // It says so against its own HEAD: all of it again, but not without end.
+      if (ctx.round > MAX_SENT_AGAIN) throw err;
+      return uploads(sent);
     }
   }
 
@@ -141,12 +147,14 @@ class Copy {
     assertManifestType(desc);
     const { resolver, manifests, selections } = this.#parts;
     const selection = selections.of(node);
-    const pusher = resolver.pusher(target);
-    // A registry takes a manifest only when it has what that refers to: what is there is whole. But for an index that is there in part.
-    const mayBePart = selection.index === 'sparse' && isIndexType(desc.mediaType);
-    if (!selection.isDeep && !mayBePart && (await pusher.has('manifest', desc, ctx))) {
+    if (!selection.isDeep && (await resolver.pusher(target).has('manifest', desc, ctx))) {
       ctx.report({ kind: 'present' });
-      return { kind: 'leaf' };
+      // A registry takes a manifest only when it has what that refers to: what is there is whole.
+      if (!isIndexType(desc.mediaType)) return { kind: 'leaf' };
+      // But for an index, which may have come with some of its platforms; what it lists is looked at, and the source spared.
+      const bytes = await manifests.readAtTarget(resolver.fetcher(target), desc, ctx);
+      const index = parseManifest(bytes, desc, `index ${desc.digest} of ${target}`);
+      return { kind: 'expand', children: wanted(index, node, selection) };
     }
     const bytes = await manifests.read(resolver.fetcher(node.source), desc, ctx);
     const manifest = parseManifest(bytes, desc, `manifest ${desc.digest} of ${node.source}`);
@@ -158,10 +166,11 @@ class Copy {
     if (ctx.carry === '') return undefined; // it was there
     const { desc, target } = node;
     const blobs = ctx.children.filter((child) => child.kind === 'blob').map((child) => child.desc);
-    const refused = await this.#blobs.share(target, blobs, ctx);
-    if (refused.length > 0) return uploads(refused);
+    // After that it is for the registry to say what it lacks.
+    const unshared = ctx.round < MAX_ROUNDS ? await this.#blobs.share(target, blobs, ctx) : [];
+    if (unshared.length > 0) return uploads(unshared);
     const bytes = Buffer.from(ctx.carry, 'latin1');
-    const settled = await this.#put(node, { desc, bytes, tag: undefined, blobs: () => blobs }, ctx);
+    const settled = await this.#put(node, { desc, bytes, tag: undefined }, ctx);
     if (settled === undefined) ctx.report({ kind: 'fetched', bytes: desc.size });
     return settled;
   }
@@ -182,11 +191,26 @@ const uploads = (descs: readonly Descriptor[]): Settled => ({
   children: descs.map((desc): Child => ({ kind: 'upload', desc })),
 });
 
-const refusedSparse = (err: GantryError): GantryError =>
-  new GantryError('UNSUPPORTED', `${err.message}: it does not take an index of which only some platforms are there`, {
+/** What a registry may rightly miss, and what to do. */
+interface LeftOut {
+  readonly why: string;
+  readonly hint: string;
+}
+
+const SPARSE: LeftOut = {
+  why: 'it does not take an index of which only some platforms are there',
+  hint: 'use `index: strip`, which makes an index of what is there',
+};
+const WITHOUT_LAYERS: LeftOut = {
+  why: 'it does not take an image without its non-distributable layers',
+  hint: '`includeExternal: true` in a mirror file copies them, too',
+};
+
+const refused = (err: GantryError, { why, hint }: LeftOut): GantryError =>
+  new GantryError('UNSUPPORTED', `${err.message}: ${why}`, {
     origin: 'target',
     cause: err,
-    hint: 'use `index: strip`, which makes an index of what is there',
+    hint,
     ...(err.digest === undefined ? {} : { digest: err.digest }),
     ...(err.host === undefined ? {} : { host: err.host }),
   });
@@ -202,15 +226,17 @@ function wanted(manifest: Manifest, node: ContentNode, selection: CopySelection)
     }
     return selected.map((desc) => ({ kind: 'manifest', desc }));
   }
-  return blobsOf(manifest, selection).map((desc) => ({ kind: 'blob', desc }));
+  return blobsOf(manifest)
+    .filter((desc) => isSent(desc, selection))
+    .map((desc) => ({ kind: 'blob', desc }));
 }
 
-/** What a registry has to have of an image before its manifest. */
-function blobsOf(manifest: Manifest, selection: CopySelection): Descriptor[] {
-  if (manifest.kind === 'index') return [];
-  const blobs = [manifest.config, ...manifest.layers];
-  return selection.nonDistributable ? blobs : blobs.filter((desc) => !isNonDistributable(desc.mediaType));
-}
+const blobsOf = (manifest: Manifest): readonly Descriptor[] =>
+  manifest.kind === 'index' ? [] : [manifest.config, ...manifest.layers];
+
+/** A registry need not have a layer whose maker does not let others hand it on. */
+const isSent = ({ mediaType }: Descriptor, { nonDistributable }: CopySelection): boolean =>
+  nonDistributable || !isNonDistributable(mediaType);
 
 /** The root node of a copy. `tag` is the one that it gets in the repository `target`; undefined: it goes by its digest. */
 export const copyNode = (parts: {

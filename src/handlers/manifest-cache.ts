@@ -5,6 +5,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import type { Fetcher } from '../remote/ports.ts';
+import { atTarget } from './at-target.ts';
 
 /** Manifests of some thousand open images; what falls out is read again. */
 const MAX_BYTES = 32 << 20;
@@ -21,6 +22,11 @@ export class ManifestCache {
     const bytes = await readBytes(fetcher, desc, opts);
     this.#keep(desc.digest, bytes);
     return bytes;
+  }
+
+  /** The same, of a repository that is written to. */
+  readAtTarget(fetcher: Fetcher, desc: Descriptor, opts: CallOptions): Promise<Buffer> {
+    return atTarget(desc.digest, () => this.read(fetcher, desc, opts));
   }
 
   #keep(digest: Digest, bytes: Buffer): void {

@@ -45,9 +45,9 @@ export class Keys {
     return `${this.tag}:places:${registry}`;
   }
 
-  /** There while a registry is known not to share blobs between its repositories. */
+  /** The repositories of a registry that are known not to take blobs from others. */
   refusesMounts(registry: string): string {
-    return `${this.tag}:mounts:${registry}`;
+    return `${this.tag}:refusing:${registry}`;
   }
 
   /** What is left of a lane's quota, for one identity. */

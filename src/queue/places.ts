@@ -2,9 +2,9 @@
 import type { Redis } from 'ioredis';
 import type { Digest } from '../oci/digest.ts';
 import { registryOf } from '../oci/location.ts';
-import type { BlobPlaces, Place } from '../remote/places.ts';
+import { type BlobPlaces, MAX_REFUSING, type Place } from '../remote/places.ts';
 import { Keys } from './keys.ts';
-import { Script, texts } from './script.ts';
+import { count, Script, texts } from './script.ts';
 
 /** Of one blob, the latest last; it takes one to mount from. */
 const MAX_REPOSITORIES = 8;
@@ -12,7 +12,7 @@ const MAX_REPOSITORIES = 8;
 const MAX_BLOBS = 16_384;
 /** Blobs are deleted now and then: what nobody has corrected is forgotten after a day. */
 const FORGET_MS = 24 * 3_600_000;
-/** A registry may learn to mount, or may have had a bad moment. */
+/** A registry may learn to mount, or may have had a bad moment. Counted from the first of its repositories that refused. */
 const REFUSED_MS = 3_600_000;
 
 /** Over sixteen hashes a registry, by the first digit of the digest: each is forgotten as a whole, when it is old or full. */
@@ -59,6 +59,18 @@ for i = 2, #ARGV do
 end
 `);
 
+/** ARGV: repository, how many of them speak for their registry. */
+const refuses = new Script(`
+if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 1 then return 1 end
+return redis.call('SCARD', KEYS[1]) >= tonumber(ARGV[2]) and 1 or 0
+`);
+
+/** ARGV: repository, ms. */
+const setRefuses = new Script(`
+redis.call('SADD', KEYS[1], ARGV[1])
+if redis.call('SCARD', KEYS[1]) == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+`);
+
 export class RedisPlaces implements BlobPlaces {
   readonly #redis: Redis;
   readonly #keys: Keys;
@@ -88,12 +100,14 @@ export class RedisPlaces implements BlobPlaces {
     await forget.run(this.#redis, this.#shards(repository), [repository, ...digests]);
   }
 
-  async refusesMounts(registry: string): Promise<boolean> {
-    return (await this.#redis.exists(this.#keys.refusesMounts(registry))) === 1;
+  async refusesMounts(repository: string): Promise<boolean> {
+    const key = this.#keys.refusesMounts(registryOf(repository));
+    return count(await refuses.run(this.#redis, key, [repository, MAX_REFUSING])) === 1;
   }
 
-  async setRefusesMounts(registry: string): Promise<void> {
-    await this.#redis.set(this.#keys.refusesMounts(registry), '1', 'PX', REFUSED_MS);
+  async setRefusesMounts(repository: string): Promise<void> {
+    const key = this.#keys.refusesMounts(registryOf(repository));
+    await setRefuses.run(this.#redis, key, [repository, REFUSED_MS]);
   }
 
   #shards(repository: string): string {

@@ -8,6 +8,7 @@ import { type OnRetry, retryDelayMs, type RetryConfig } from './retry.ts';
 import {
   askSession,
   cancelUpload,
+  partEnd,
   sendChunk,
   sendRest,
   type Session,
@@ -20,6 +21,8 @@ import type { VerifiedUpload } from './verified-upload.ts';
 export interface RegistryHabits {
   /** It declined a whole blob in one request: the size of the parts that are tried. Undefined: it has not. */
   chunkBytes: number | undefined;
+  /** The size that it has taken last. Undefined: none so far. */
+  taken?: number;
 }
 
 export interface BlobPushParts {
@@ -36,7 +39,7 @@ export interface BlobPushParts {
 
 const FIRST_CHUNK_BYTES = 64 << 20;
 const LEAST_CHUNK_BYTES = 1 << 20;
-/** Lost sessions and broken parts of one blob together, beyond the tries that failed in a row. */
+/** Lost sessions and parts of one blob that broke or came in part, together, beyond the tries that failed in a row. */
 const MAX_ROUNDS = 100;
 /** Progress that counts: after so many bytes an upload has earned a fresh budget of tries. */
 const EARNED_BYTES = 1 << 20;
@@ -51,6 +54,7 @@ export class BlobPush {
   /** The size of parts that the last request went by. */
   #tried: number | undefined;
   #failures = 0;
+  #rounds = 0;
 
   constructor(parts: BlobPushParts, opts: PushOptions) {
     this.#parts = parts;
@@ -60,11 +64,11 @@ export class BlobPush {
 
   /** @throws GantryError what the source threw, or what the registry said to the last try */
   async run(): Promise<void> {
-    for (let round = 0; ; round += 1) {
+    for (;;) {
       try {
         if (await this.#step()) return;
       } catch (err) {
-        if (await this.#isThereAfter(err, round)) return;
+        if (await this.#isThereAfter(err)) return;
       }
     }
   }
@@ -80,9 +84,11 @@ export class BlobPush {
       await sendRest(to, session, desc, upload, this.#opts);
       return true;
     }
-    this.#session = await sendChunk(to, session, desc, upload, { ...this.#opts, chunkBytes });
-    // Also an answer that is none of an error: a registry may say for ever that it has another part than it was sent.
-    if (this.#session.offset <= session.offset) throw stuck(to, session);
+    const end = partEnd(session, desc, chunkBytes);
+    this.#session = await sendChunk(to, session, desc, upload, { ...this.#opts, end });
+    // Also an answer that is none of an error: a registry may keep a byte of each part for ever.
+    if (this.#session.offset < end) throw short(to, this.#session, end);
+    habits.taken = chunkBytes;
     this.#failures = 0;
     return false;
   }
@@ -95,7 +101,7 @@ export class BlobPush {
   }
 
   /** Gets ready for another try. True when none is needed: the answer was lost, not the blob. */
-  async #isThereAfter(err: unknown, round: number): Promise<boolean> {
+  async #isThereAfter(err: unknown): Promise<boolean> {
     const { to, desc, upload } = this.#parts;
     const session = this.#session;
     if (this.#opts.signal.aborted || upload.fault !== undefined) return this.#giveUp(upload.fault ?? err);
@@ -111,7 +117,8 @@ export class BlobPush {
     this.#session = await this.#where(session, err);
     const hasEarned = (this.#session?.offset ?? 0) - this.#before >= EARNED_BYTES;
     this.#failures = hasEarned ? 1 : this.#failures + 1;
-    const delayMs = round >= MAX_ROUNDS ? undefined : this.#delayMs(err);
+    this.#rounds += 1;
+    const delayMs = this.#rounds > MAX_ROUNDS ? undefined : this.#delayMs(err);
     if (delayMs === undefined) return this.#giveUp(err);
     this.#parts.onRetry?.(asGantryError(err), delayMs);
     await sleep(delayMs, this.#opts.signal);
@@ -123,15 +130,16 @@ export class BlobPush {
     if (isCode(err, 'NOT_FOUND')) return undefined;
     if (this.#delayMs(err) === undefined) return session;
     try {
-      return await askSession(this.#parts.to, session, this.#opts);
-    } catch {
+      return await askSession(this.#parts.to, session, this.#parts.upload, this.#opts);
+    } catch (why) {
       this.#opts.signal.throwIfAborted();
-      return undefined; // the old session is lost, or of no use
+      if (!isCode(why, 'NOT_FOUND')) await this.#cancel(); // it is of no use, and would be left open
+      return undefined;
     }
   }
 
   /**
-   * After a part was refused that had `sent` bytes.
+   * After a part was refused that had `sent` bytes. A blob that is refused at every size says nothing about others.
    * @throws GantryError what the registry said, when it does not take the smallest parts either
    */
   #smaller(sent: number, minChunk: number, err: unknown): void {
@@ -142,8 +150,9 @@ export class BlobPush {
     // What a PUT may not bring, PATCH may. What a PATCH was refused for, it will be again.
     const most = tried === undefined ? Infinity : sent;
     while (next >= most && next >= LEAST_CHUNK_BYTES) next /= 4;
-    if (next < Math.max(LEAST_CHUNK_BYTES, minChunk)) throw err;
-    habits.chunkBytes = next;
+    const isTooSmall = next < Math.max(LEAST_CHUNK_BYTES, minChunk);
+    habits.chunkBytes = isTooSmall ? habits.taken : next;
+    if (isTooSmall) throw err;
   }
 
   #delayMs(err: unknown): number | undefined {
@@ -165,8 +174,8 @@ export class BlobPush {
   }
 }
 
-const stuck = ({ repository }: UploadParts, { offset }: Session): GantryError =>
-  new GantryError('UPSTREAM', `${repository}: an upload does not get beyond ${offset} bytes`);
+const short = ({ repository }: UploadParts, { offset }: Session, end: number): GantryError =>
+  new GantryError('UPSTREAM', `${repository}: an upload stands at ${offset} bytes when it was sent ${end}`);
 
 /** 413 Content Too Large, 405 of registries that take no body with PUT, 411. */
 const PARTS_WANTED: ReadonlySet<number> = new Set([405, 411, 413]);

@@ -15,12 +15,12 @@ import type { CredentialSources } from './credentials.ts';
 import { refuseDisguises } from './disguise.ts';
 import { Gate } from './gate.ts';
 import { HostRequests } from './host-requests.ts';
-import { type HostsConfig, readHosts, type RegistryHost } from './hosts.ts';
+import { type Capability, type HostsConfig, readHosts, type RegistryHost } from './hosts.ts';
 import { KeptManifests, streamOf } from './kept-manifests.ts';
 import type { ProxyConfig } from './proxy.ts';
 import { RegistryPusher } from './pusher.ts';
 import { RateLimit } from './rate-limit.ts';
-import type { RegistryRequest, RegistryRequests } from './requests.ts';
+import type { PlaceHolder, RegistryRequest, RegistryRequests, RegistryResponse } from './requests.ts';
 import { AttachedLists } from './referrers.ts';
 import { resolveReference } from './resolve.ts';
 import { DEFAULT_RETRY, type OnRetry, patienceMs, retrying, type RetryConfig } from './retry.ts';
@@ -64,9 +64,9 @@ export interface RegistryClientOptions {
 const MIRROR_ATTEMPTS = 2;
 
 /** What is done with a response while its host can still be asked again. */
-type Finish<T> = (response: HttpResponse) => Promise<T>;
+type Finish<T> = (response: RegistryResponse) => Promise<T>;
 
-export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposable {
+export class RegistryClient implements Resolver, RegistryRequests, PlaceHolder, AsyncDisposable {
   readonly #options: RegistryClientOptions;
   readonly #transport: Transport;
   readonly #requests: HostRequests;
@@ -152,7 +152,7 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
    * Sends a request to the hosts of a registry in turn, each with its own retries, until one answers as expected. The body
    * of the answer must be read or disposed; until then it takes one of the registry's places.
    */
-  request(request: RegistryRequest, opts: CallOptions): Promise<HttpResponse> {
+  request(request: RegistryRequest, opts: CallOptions): Promise<RegistryResponse> {
     return this.#fromHosts(request, (response) => Promise.resolve(response), opts);
   }
 
@@ -166,18 +166,31 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
     return this.#fromHosts(request, finish, opts);
   }
 
+  /**
+   * Does work whose requests for writing, one after the other, share one place at the registry from the first to the last. Who opens
+   * a source meanwhile waits for a place to read, and holds the one that others wait for in that order.
+   */
+  async holding<T>(registry: string, work: (client: RegistryRequests) => Promise<T>, opts: CallOptions): Promise<T> {
+    const [host] = await this.#ableTo('push', registry);
+    const leave = host === undefined ? () => undefined : await this.#gateOf(host).hold('write', opts);
+    try {
+      return await work({
+        request: (request, each) => this.request({ ...request, hasPlace: true }, each),
+        read: (request, limit, each) => this.read({ ...request, hasPlace: true }, limit, each),
+      });
+    } finally {
+      leave();
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#transport[Symbol.asyncDispose]();
   }
 
   async #fromHosts<T>(request: RegistryRequest, finish: Finish<T>, opts: CallOptions): Promise<T> {
-    const able = (await this.#hostsOf(request.registry)).filter((host) => host.capabilities.has(request.capability));
-    // An upload is a conversation with one host: what another one says of it means nothing.
-    const hosts = request.capability === 'push' ? able.slice(0, 1) : able;
     const { registry, capability } = request;
-    let last = new GantryError('UNSUPPORTED', `no host of ${registry} is configured for ${capability}`, {
-      origin: 'user',
-    });
+    const hosts = await this.#ableTo(capability, registry);
+    let last: GantryError | undefined; // made when it is needed: each takes a trace of the stack
     for (const host of hosts) {
       const attempts = host === hosts.at(-1) ? this.#retry.attempts : Math.min(MIRROR_ATTEMPTS, this.#retry.attempts);
       try {
@@ -187,7 +200,14 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
         last = aboutContent(asGantryError(err, 'NETWORK'), request.digest);
       }
     }
-    throw last;
+    if (last !== undefined) throw last;
+    throw new GantryError('UNSUPPORTED', `no host of ${registry} is configured for ${capability}`, { origin: 'user' });
+  }
+
+  async #ableTo(capability: Capability, registry: string): Promise<RegistryHost[]> {
+    const able = (await this.#hostsOf(registry)).filter((host) => host.capabilities.has(capability));
+    // An upload is a conversation with one host: what another one says of it means nothing.
+    return capability === 'push' ? able.slice(0, 1) : able;
   }
 
   #fromHost<T>(
@@ -198,8 +218,8 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
   ): Promise<T> {
     const gate = this.#gateOf(host);
     const attempt = async (): Promise<T> => {
-      const leave = await gate.enter(request.capability === 'push' ? 'write' : 'read', opts);
-      let response: HttpResponse;
+      const leave = await entered(gate, request, opts);
+      let response: RegistryResponse;
       try {
         response = await this.#requests.send(host, request, opts);
       } catch (err) {
@@ -229,7 +249,7 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
     if (err.status === undefined || err.host !== new URL(host.origin).host) return;
     // A limit is counted against us; an outage may end earlier than announced, and somebody has to find out.
     const longest = err.code === 'RATE_LIMITED' ? Infinity : this.#retry.maxRetryAfterMs;
-    gate.closeFor(Math.min(err.retryAfterMs, longest), err.message, patienceMs(err.code, this.#retry));
+    gate.closeFor(Math.min(err.retryAfterMs, longest), err, patienceMs(err.code, this.#retry));
   }
 
   #hostsOf(registry: string): Promise<RegistryHost[]> {
@@ -248,4 +268,10 @@ export class RegistryClient implements Resolver, RegistryRequests, AsyncDisposab
     this.#gates.set(host.origin, known);
     return known;
   }
+}
+
+async function entered(gate: Gate, { hasPlace, capability }: RegistryRequest, opts: CallOptions): Promise<() => void> {
+  if (hasPlace !== true) return gate.enter(capability === 'push' ? 'write' : 'read', opts);
+  await gate.pass(opts);
+  return () => undefined;
 }

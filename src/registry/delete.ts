@@ -7,7 +7,7 @@ import { digestOf } from '../oci/digest.ts';
 import { OCI_EMPTY, OCI_MANIFEST } from '../oci/media-types.ts';
 import { parseRepository } from '../oci/reference.ts';
 import type { Pusher } from '../remote/ports.ts';
-import { errorDetail, targetError } from '../remote/registry-errors.ts';
+import { targetError } from '../remote/registry-errors.ts';
 import { streamOf } from './kept-manifests.ts';
 import type { RegistryRequest, RegistryRequests } from './requests.ts';
 
@@ -27,7 +27,6 @@ export interface RemoverClient extends RegistryRequests {
 /** By tag; a placeholder takes the tag and is deleted by its digest; not at all. */
 type Way = 'tag' | 'placeholder' | { readonly why: string };
 
-const MAX_ERROR_BODY_BYTES = 8 << 10;
 const DONE: ReadonlySet<number> = new Set([200, 202, 204]);
 const ANSWERS = [...DONE, 400, 404, 405, 501];
 
@@ -137,7 +136,7 @@ export class TagRemover {
       what: `the deletion of ${object} in ${repository}`,
     };
     const response = await this.#client.request(request, opts);
-    const body = await response.body.head(MAX_ERROR_BODY_BYTES).catch(() => new Uint8Array());
-    return { status: response.status, detail: errorDetail(body) };
+    const { detail } = await response.refusal();
+    return { status: response.status, detail };
   }
 }

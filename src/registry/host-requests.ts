@@ -3,15 +3,15 @@ import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import type { RequestBudget } from '../remote/budget.ts';
 import type { RegistryObserver } from '../remote/observer.ts';
-import { answerError, parseRetryAfter } from '../remote/registry-errors.ts';
+import { parseRetryAfter, type Refusal, refusalOf } from '../remote/registry-errors.ts';
 import { CredentialLookup, type CredentialSources } from './credentials.ts';
 import type { RegistryHost } from './hosts.ts';
 import { type Account, Listeners } from './listeners.ts';
 import { isRedirect, MAX_REDIRECTS, nextUrl, tooManyRedirects } from './redirect.ts';
 import { safeUrl } from './redact.ts';
 import { canonicalHost } from './registry-name.ts';
-import type { RegistryRequest } from './requests.ts';
-import type { Secret } from './secret.ts';
+import type { RegistryRequest, RegistryResponse } from './requests.ts';
+import { type Secret, secretsIn } from './secret.ts';
 import { type AuthTarget, registryOf, Tokens } from './tokens.ts';
 import type { HttpRequest, HttpResponse, Route, Transport } from './transport.ts';
 
@@ -60,7 +60,7 @@ export class HostRequests {
   }
 
   /** One try, with a second one after a 401: its challenge says what to send, and a token may have run out. */
-  async send(host: RegistryHost, request: RegistryRequest, opts: CallOptions): Promise<HttpResponse> {
+  async send(host: RegistryHost, request: RegistryRequest, opts: CallOptions): Promise<RegistryResponse> {
     const target: AuthTarget = { host, path: request.path, scope: scopeOf(request) };
     const header = await this.#tokens.header(target, opts);
     const account = await this.#account(target, opts);
@@ -116,16 +116,19 @@ export class HostRequests {
     };
   }
 
-  async #checked(response: HttpResponse, { host, request }: Trip, sent: Secret | undefined): Promise<HttpResponse> {
-    if (request.expect.includes(response.status)) return response;
-    throw answerError({
-      status: response.status,
-      retryAfter: response.header('retry-after'),
-      body: await response.body.head(MAX_ERROR_BODY_BYTES).catch(() => new Uint8Array()),
-      host: new URL(host.origin).host,
-      what: request.what,
-      secrets: (sent?.reveal() ?? '').split(' ').slice(1),
-    });
+  async #checked(response: HttpResponse, trip: Trip, sent: Secret | undefined): Promise<RegistryResponse> {
+    const { host, request } = trip;
+    const refusal = async (): Promise<Refusal> =>
+      refusalOf({
+        status: response.status,
+        retryAfter: response.header('retry-after'),
+        body: await response.body.head(MAX_ERROR_BODY_BYTES).catch(() => new Uint8Array()),
+        host: response.url.host,
+        what: request.what,
+        secrets: [...host.headers.map(({ value }) => value), ...(sent === undefined ? [] : [sent])].flatMap(secretsIn),
+      });
+    if (!request.expect.includes(response.status)) throw (await refusal()).error;
+    return { ...response, refusal };
   }
 
   /** A host's client certificate is a credential and for its origin; which CAs to trust, and how to get there, is for its name. */

@@ -4,17 +4,17 @@ import { isCode } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseRepository } from '../oci/reference.ts';
-import type { ContentKind, ContentSource, PushOptions, PutManifest, Pusher } from '../remote/ports.ts';
+import type { ContentKind, ContentSource, PushOptions, Pusher } from '../remote/ports.ts';
 import { targetError } from '../remote/registry-errors.ts';
 import { BlobPush, type RegistryHabits } from './blob-push.ts';
 import { hasContent, lookupTag, putManifest } from './put-manifest.ts';
-import type { RegistryRequests } from './requests.ts';
+import type { PlaceHolder, RegistryRequests } from './requests.ts';
 import type { OnRetry, RetryConfig } from './retry.ts';
 import { cancelUpload, type Session, startUpload, type UploadParts } from './upload.ts';
 import { VerifiedUpload } from './verified-upload.ts';
 
 export interface PusherParts {
-  readonly client: RegistryRequests;
+  readonly client: RegistryRequests & PlaceHolder;
   /** `host[:port]/path`. */
   readonly repository: string;
   readonly retry: RetryConfig;
@@ -45,7 +45,7 @@ export class RegistryPusher implements Pusher {
     return atTarget(desc.digest, () => hasContent(this.#upload, kind, desc, opts));
   }
 
-  putManifest(desc: Descriptor, bytes: Uint8Array, opts: CallOptions & { tag?: string }): Promise<PutManifest> {
+  putManifest(desc: Descriptor, bytes: Uint8Array, opts: CallOptions & { tag?: string }): Promise<void> {
     return atTarget(desc.digest, () => putManifest(this.#upload, desc, bytes, opts));
   }
 
@@ -57,10 +57,9 @@ export class RegistryPusher implements Pusher {
     });
   }
 
-  async mount(desc: Descriptor, from: string | undefined, opts: CallOptions): Promise<boolean> {
-    const path = from === undefined ? undefined : parseRepository(from).path;
+  async mount(desc: Descriptor, from: string, opts: CallOptions): Promise<boolean> {
     try {
-      const started = await startUpload(this.#upload, { digest: desc.digest, from: path }, opts);
+      const started = await startUpload(this.#upload, { digest: desc.digest, from: parseRepository(from).path }, opts);
       if (started.state === 'mounted') return true;
       await this.#keep(desc, started.session, opts);
       return false;
@@ -72,12 +71,16 @@ export class RegistryPusher implements Pusher {
   }
 
   async push(desc: Descriptor, source: ContentSource, opts: PushOptions): Promise<void> {
-    await using upload = new VerifiedUpload(desc, source, opts);
     const session = this.#sessions.get(desc.digest);
     this.#sessions.delete(desc.digest);
-    const parts = { ...this.#parts, to: this.#upload, desc, upload, session };
+    await using upload = new VerifiedUpload(desc, source, opts);
+    const { client, repository } = this.#parts;
+    const work = async (holder: RegistryRequests): Promise<void> => {
+      const to = { client: holder, repository };
+      await new BlobPush({ ...this.#parts, to, desc, upload, session }, opts).run();
+    };
     try {
-      await new BlobPush(parts, opts).run();
+      await client.holding(parseRepository(repository).registry, work, opts);
     } catch (err) {
       throw upload.fault === undefined ? targetError(err, desc.digest) : err;
     }

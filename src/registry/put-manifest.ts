@@ -1,22 +1,20 @@
 import { type CallOptions, sleep } from '../call.ts';
 import { GantryError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { type Digest, digestOf, isDigest } from '../oci/digest.ts';
+import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import { MANIFEST_ACCEPT } from '../oci/media-types.ts';
 import { parseRepository } from '../oci/reference.ts';
-import type { ContentKind, PutManifest } from '../remote/ports.ts';
-import { answerError, errorCodes } from '../remote/registry-errors.ts';
-import type { RegistryRequest } from './requests.ts';
-import type { HttpResponse } from './transport.ts';
+import type { ContentKind } from '../remote/ports.ts';
+import type { Refusal } from '../remote/registry-errors.ts';
+import { isPage, refuseDisguises } from './disguise.ts';
+import type { RegistryRequest, RegistryResponse } from './requests.ts';
 import type { UploadParts } from './upload.ts';
-
-const MAX_ERROR_BODY_BYTES = 8 << 10;
 
 /** What registries say when a manifest comes before what it refers to (distribution-spec, "Error Codes"). */
 const MISSING: ReadonlySet<string> = new Set(['MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNKNOWN']);
 
-/** Asks a repository for content by HEAD. A blob of another size than wanted is not it. */
+/** Asks a repository for content by HEAD. What says that it is something else is not it: a blob of another size, a page. */
 export async function hasContent(
   parts: UploadParts,
   kind: ContentKind,
@@ -25,9 +23,21 @@ export async function hasContent(
 ): Promise<boolean> {
   const response = await head(parts, `${kind}s/${desc.digest}`, `${kind} ${desc.digest}`, opts);
   if (response === undefined) return false;
+  if (kind === 'manifest') return isManifest(response, desc);
   const length = response.header('content-length');
-  return kind === 'manifest' || length === undefined || Number(length) === desc.size;
+  return length === undefined ? !isPage(response) : Number(length) === desc.size;
 }
+
+function isManifest(response: RegistryResponse, { digest }: Descriptor): boolean {
+  const told = response.header('docker-content-digest');
+  if (isDigest(told)) return !isAnother(told, digest);
+  const [mediaType = ''] = (response.header('content-type') ?? '').split(';', 1);
+  return MANIFEST_ACCEPT.includes(mediaType.trim().toLowerCase());
+}
+
+/** Of digests by two algorithms it cannot be said. */
+const isAnother = (told: Digest, wanted: Digest): boolean =>
+  algorithmOf(told) === algorithmOf(wanted) && told !== wanted;
 
 /**
  * Puts a manifest under its digest or a tag (distribution-spec, "Pushing Manifests").
@@ -38,9 +48,9 @@ export async function putManifest(
   desc: Descriptor,
   bytes: Uint8Array,
   opts: CallOptions & { readonly tag?: string },
-): Promise<PutManifest> {
+): Promise<void> {
   const object = opts.tag ?? desc.digest;
-  const request: RegistryRequest = {
+  const request = {
     ...common(parts, `manifest ${object} to ${parts.repository}`),
     method: 'PUT',
     object: `manifests/${object}`,
@@ -48,28 +58,18 @@ export async function putManifest(
     body: bytes,
     expect: [200, 201, 202, 400, 403, 404, 405, 409, 412, 422],
     digest: desc.digest,
-  };
-  const response = await send(parts, request, opts);
-  if (!(response instanceof Refusal)) return accepted(request, response, desc);
-  if (response.codes.some((code) => MISSING.has(code))) {
-    const { message, status } = response.error;
-    throw new GantryError('NOT_FOUND', message, { status: status ?? 0, digest: desc.digest });
+  } as const;
+  const refusal = await send(parts, request, opts);
+  if (refusal === undefined) return;
+  const { codes, error } = refusal;
+  if (codes.some((code) => MISSING.has(code))) {
+    const { message, status = 0, host } = error;
+    const details = { status, digest: desc.digest, ...(host === undefined ? {} : { host }) };
+    throw new GantryError('NOT_FOUND', message, details);
   }
   // A tag that may not change, and has our digest already, is as wanted.
-  if (opts.tag !== undefined && (await lookupTag(parts, opts.tag, opts)) === desc.digest) return { subject: false };
-  throw response.error;
-}
-
-/** What the registry said, and why that is an error. */
-class Refusal {
-  readonly codes: readonly string[];
-  readonly error: GantryError;
-
-  constructor(response: HttpResponse, body: Uint8Array, what: string) {
-    const { status, url } = response;
-    this.codes = errorCodes(body);
-    this.error = answerError({ status, retryAfter: undefined, body, host: url.host, what });
-  }
+  if (opts.tag !== undefined && (await lookupTag(parts, opts.tag, opts)) === desc.digest) return;
+  throw error;
 }
 
 /**
@@ -79,26 +79,29 @@ class Refusal {
 const MAX_INVALID = 5;
 const INVALID_AGAIN_MS = 50;
 
-async function send(parts: UploadParts, request: RegistryRequest, opts: CallOptions): Promise<HttpResponse | Refusal> {
+/** @throws GantryError DIGEST_MISMATCH, MALFORMED for a page */
+async function send(
+  parts: UploadParts,
+  request: RegistryRequest & { readonly digest: Digest },
+  opts: CallOptions,
+): Promise<Refusal | undefined> {
+  const { what, digest } = request;
   for (let attempt = 1; ; attempt += 1) {
     const response = await parts.client.request(request, opts);
-    if (response.status < 300) return response;
-    const body = await response.body.head(MAX_ERROR_BODY_BYTES).catch(() => new Uint8Array());
-    const refusal = new Refusal(response, body, request.what);
+    if (response.status < 300) return accepted(response, what, digest);
+    const refusal = await response.refusal();
     if (!refusal.codes.includes('DIGEST_INVALID') || attempt >= MAX_INVALID) return refusal;
     await sleep(INVALID_AGAIN_MS * 2 ** attempt, opts.signal);
   }
 }
 
-async function accepted(request: RegistryRequest, response: HttpResponse, desc: Descriptor): Promise<PutManifest> {
+async function accepted(response: RegistryResponse, what: string, digest: Digest): Promise<undefined> {
   await response.body.discard();
-  const digest = response.header('docker-content-digest');
-  if (isDigest(digest) && digest.split(':')[0] === desc.digest.split(':')[0] && digest !== desc.digest) {
-    throw new GantryError('DIGEST_MISMATCH', `${request.what}: the registry has taken it for ${digest}`, {
-      digest: desc.digest,
-    });
-  }
-  return { subject: response.header('oci-subject') !== undefined };
+  // That it was made is 201 (some say 202, with whatever type); a page with 200 is no answer of a registry.
+  if (response.status === 200) refuseDisguises(response, what);
+  const told = response.header('docker-content-digest');
+  if (!isDigest(told) || !isAnother(told, digest)) return;
+  throw new GantryError('DIGEST_MISMATCH', `${what}: the registry has taken it for ${told}`, { digest });
 }
 
 /** What a tag of the repository means; undefined when there is none. By HEAD, where that tells the digest. */
@@ -117,9 +120,14 @@ async function head(
   object: string,
   what: string,
   opts: CallOptions,
-): Promise<HttpResponse | undefined> {
-  const response = await parts.client.request({ ...asking(parts, 'HEAD', object, what), expect: [200, 404] }, opts);
-  await response.body[Symbol.asyncDispose]();
+): Promise<RegistryResponse | undefined> {
+  const ask = async (method: 'HEAD' | 'GET', expect: readonly number[]): Promise<RegistryResponse> => {
+    const response = await parts.client.request({ ...asking(parts, method, object, what), expect }, opts);
+    await response.body[Symbol.asyncDispose]();
+    return response;
+  };
+  const first = await ask('HEAD', [200, 404, 405]);
+  const response = first.status === 405 ? await ask('GET', [200, 404]) : first; // it knows no HEAD
   return response.status === 200 ? response : undefined;
 }
 

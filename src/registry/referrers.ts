@@ -18,6 +18,8 @@ const MAX_REFERRERS = 1000;
 const MAX_PAGES = 100;
 /** A registry may learn it, and a worker lives long. */
 const ABSENT_MS = 3600_000;
+/** After so many repositories without a list of referrers, and none with one, the registry is taken to have none. */
+const SEVERAL = 3;
 /** As long as most runs; a tag that comes meanwhile is found by the next one. */
 const TAGS_MS = 300_000;
 
@@ -27,7 +29,35 @@ type DigestTags = Map<string, string[]>;
 function gather(tags: readonly string[], found: DigestTags): void {
   for (const tag of tags) {
     const stem = digestTagStem(tag);
-    if (stem !== undefined) found.set(stem, [...(found.get(stem) ?? []), tag]);
+    if (stem === undefined) continue;
+    const known = found.get(stem);
+    if (known === undefined) found.set(stem, [tag]);
+    else known.push(tag);
+  }
+}
+
+/** What was learned about the lists of referrers of a registry. */
+class ListHabits {
+  /** Repositories for which it has said that there is no such list, and until when that is believed; the oldest first. */
+  readonly #absentUntil = new Map<string, number>();
+  #hasAny = false;
+
+  /** Whether a repository need not be asked for. */
+  isAbsent(repository: string): boolean {
+    for (const [name, until] of this.#absentUntil) {
+      if (performance.now() < until) break;
+      this.#absentUntil.delete(name);
+    }
+    return this.#absentUntil.has(repository) || (!this.#hasAny && this.#absentUntil.size >= SEVERAL);
+  }
+
+  noteList(): void {
+    this.#hasAny = true;
+  }
+
+  noteAbsence(repository: string): void {
+    this.#absentUntil.delete(repository);
+    this.#absentUntil.set(repository, performance.now() + ABSENT_MS);
   }
 }
 
@@ -35,8 +65,8 @@ function gather(tags: readonly string[], found: DigestTags): void {
 export class AttachedLists {
   readonly #parts: ResolveParts;
   readonly #tags = new SharedCalls<DigestTags>({ ttlMs: TAGS_MS });
-  /** Registries that do not list referrers, and until when that is believed. */
-  readonly #absentUntil = new Map<string, number>();
+  /** By registry. */
+  readonly #habits = new Map<string, ListHabits>();
 
   constructor(parts: ResolveParts) {
     this.#parts = parts;
@@ -69,12 +99,16 @@ export class AttachedLists {
 
   async #referrers(repository: string, digest: Digest, opts: CallOptions): Promise<Descriptor[] | undefined> {
     const { registry } = parseRepository(repository);
-    if (performance.now() < (this.#absentUntil.get(registry) ?? 0)) return undefined;
+    const habits = this.#habits.get(registry) ?? new ListHabits();
+    this.#habits.set(registry, habits);
+    if (habits.isAbsent(repository)) return undefined;
     try {
-      return await listReferrers(this.#parts.client, repository, digest, opts);
+      const listed = await listReferrers(this.#parts.client, repository, digest, opts);
+      habits.noteList();
+      return listed;
     } catch (err) {
       if (!isAbsent(err)) throw err;
-      this.#absentUntil.set(registry, performance.now() + ABSENT_MS);
+      if (!UNKNOWN_THERE.test(err.message)) habits.noteAbsence(repository);
       return undefined;
     }
   }
@@ -84,9 +118,12 @@ export class AttachedLists {
  * A registry that lists referrers does so for any digest, with an empty list where there are none: then 404 says that it does not. Some
  * say it otherwise, and some from where they have redirected to, which counts as trouble there.
  */
-const isAbsent = (err: unknown): boolean => err instanceof GantryError && ABSENT.has(err.status ?? 0);
+const isAbsent = (err: unknown): err is GantryError => err instanceof GantryError && ABSENT.has(err.status ?? 0);
 
 const ABSENT: ReadonlySet<number> = new Set([400, 404, 405, 406, 501]);
+
+/** As answerError tells what a registry has said: it has understood the question, and may know the repository, or the digest, later. */
+const UNKNOWN_THERE = /: (?:NAME|MANIFEST)_UNKNOWN\b/;
 
 /**
  * The manifests whose subject is `digest` (distribution-spec, "Listing Referrers"). Of a Link only the query is used: one to another host

@@ -8,7 +8,7 @@ import { type Challenge, parseChallenges } from '../remote/challenge.ts';
 import { answerError } from '../remote/registry-errors.ts';
 import { type CredentialLookup, type Credentials, identityOf, userOf } from './credentials.ts';
 import type { RegistryHost } from './hosts.ts';
-import { Secret } from './secret.ts';
+import { Secret, secretsIn } from './secret.ts';
 import { SharedCalls } from './shared-calls.ts';
 import { type BearerRealm, bearerRealm, isToken, parseToken } from './token-answer.ts';
 import type { HttpRequest, HttpResponse, Route, Transport } from './transport.ts';
@@ -246,6 +246,5 @@ const basic = (username: string, password: Secret): Secret =>
 function secretsOf(credentials: Credentials): string[] {
   if (credentials.kind === 'anonymous') return [];
   if (credentials.kind !== 'basic') return [credentials.token.reveal()];
-  const { username, password } = credentials;
-  return [password.reveal(), basic(username, password).reveal().slice('Basic '.length)];
+  return secretsIn(basic(credentials.username, credentials.password));
 }

@@ -26,15 +26,16 @@ export interface Session {
 export type Started = { readonly state: 'open'; readonly session: Session } | { readonly state: 'mounted' };
 
 /**
- * Starts an upload; with `mount` it asks for a blob that the registry has elsewhere, from the repository `from` where that is known.
+ * Starts an upload; with `mount` it asks for a blob that the registry has in the repository `from`, a path.
  * @throws GantryError DENIED, UNAUTHORIZED, ... when the repository may not be written
  */
 export async function startUpload(
   parts: UploadParts,
-  mount: { readonly digest: string; readonly from: string | undefined } | undefined,
+  mount: { readonly digest: string; readonly from: string } | undefined,
   opts: CallOptions,
 ): Promise<Started> {
-  const query = mount === undefined ? '' : `?${mountQuery(mount)}`;
+  const query =
+    mount === undefined ? '' : `?${new URLSearchParams({ mount: mount.digest, from: mount.from }).toString()}`;
   const request = {
     ...common(parts, `an upload to ${parts.repository}`),
     method: 'POST',
@@ -45,11 +46,8 @@ export async function startUpload(
   const response = await parts.client.request(request, opts);
   await response.body.discard();
   if (response.status === 201) return { state: 'mounted' };
-  return { state: 'open', session: sessionOf(response, parts, undefined) };
+  return { state: 'open', session: sessionOf(response, parts) };
 }
-
-const mountQuery = ({ digest, from }: { digest: string; from: string | undefined }): string =>
-  new URLSearchParams({ mount: digest, ...(from === undefined ? {} : { from }) }).toString();
 
 /**
  * Sends all that is left, and ends the upload with the same request.
@@ -76,27 +74,36 @@ export async function sendRest(
     headers: isEmpty ? {} : { 'content-type': 'application/octet-stream', ...range },
     ...(isEmpty ? {} : { body: upload.part(offset, desc.size) }),
     // 202 and 204 are what some registries answer in the place of 201.
-    expect: [201, 202, 204],
+    expect: [201, 202, 204, 416],
     retry: false,
   } as const;
   const response = await parts.client.request(request, opts);
   await response.body.discard();
-  if (upload.isAtEnd) return;
+  if (response.status === 416) throw wrong(response, `has another part of ${request.what} than was believed`);
   // Who has an answer before it has the blob cannot mean this one.
-  const early = `${response.url.host} answered ${response.status} for ${request.what} before all of it was sent`;
-  throw new GantryError('UPSTREAM', early, { origin: 'target', host: response.url.host });
+  if (!upload.isAtEnd)
+    throw wrong(response, `answered ${response.status} for ${request.what} before all of it was sent`);
 }
 
-/** Sends one part. Answers where the upload stands then. */
+/** What may be better when the registry was asked where the upload stands. */
+function wrong({ status, url }: HttpResponse, what: string): GantryError {
+  return new GantryError('UPSTREAM', `${url.host} ${what}`, { origin: 'target', host: url.host, status });
+}
+
+/** Where a part ends that has `chunkBytes`, if there are so many, and more where the registry wants more. */
+export const partEnd = ({ offset, minChunk }: Session, { size }: Descriptor, chunkBytes: number): number =>
+  Math.min(size, offset + Math.max(chunkBytes, minChunk));
+
+/** Sends the part to before `end`. Answers where the upload stands then. @throws GantryError UPSTREAM for what cannot be */
 export async function sendChunk(
   parts: UploadParts,
   session: Session,
   desc: Descriptor,
   upload: VerifiedUpload,
-  opts: CallOptions & { readonly chunkBytes: number },
+  opts: CallOptions & { readonly end: number },
 ): Promise<Session> {
   const { offset } = session;
-  const end = Math.min(desc.size, offset + Math.max(opts.chunkBytes, session.minChunk));
+  const { end } = opts;
   await upload.seek(offset);
   const request = {
     ...common(parts, whatOf(desc, parts)),
@@ -110,12 +117,20 @@ export async function sendChunk(
   } as const;
   const response = await parts.client.request(request, opts);
   await response.body.discard();
-  if (response.status === 416) return askSession(parts, session, opts); // it has another number of bytes than we believe
-  return { ...sessionOf(response, parts, session), offset: rangeEnd(response) || end };
+  if (response.status === 416) return askSession(parts, session, upload, opts); // it has another number of bytes than we believe
+  return sessionOf(response, parts, { before: session, offset: rangeEnd(response) || end, upload });
 }
 
-/** Where an upload stands, as the registry sees it. @throws GantryError NOT_FOUND when it knows nothing of it any more */
-export async function askSession(parts: UploadParts, session: Session, opts: CallOptions): Promise<Session> {
+/**
+ * Where an upload stands, as the registry sees it.
+ * @throws GantryError NOT_FOUND when it knows nothing of it any more, UPSTREAM when that cannot be
+ */
+export async function askSession(
+  parts: UploadParts,
+  session: Session,
+  upload: VerifiedUpload,
+  opts: CallOptions,
+): Promise<Session> {
   const request = {
     ...common(parts, `the state of an upload to ${parts.repository}`),
     method: 'GET',
@@ -125,7 +140,7 @@ export async function askSession(parts: UploadParts, session: Session, opts: Cal
   } as const;
   const response = await parts.client.request(request, opts);
   await response.body.discard();
-  return { ...sessionOf(response, parts, session), offset: rangeEnd(response) ?? 0 };
+  return sessionOf(response, parts, { before: session, offset: rangeEnd(response) ?? 0, upload });
 }
 
 /** Tells the registry that nothing more will come. What it makes of that does not matter. */
@@ -153,8 +168,19 @@ const common = ({ repository }: UploadParts, what: string): Omit<RegistryRequest
 
 const whatOf = (desc: Descriptor, { repository }: UploadParts): string => `blob ${desc.digest} to ${repository}`;
 
+interface Standing {
+  readonly before: Session;
+  /** What the registry says that it has. */
+  readonly offset: number;
+  readonly upload: VerifiedUpload;
+}
+
 /** An answer without Location leaves it where it was; the first one must have it. */
-function sessionOf(response: HttpResponse, parts: UploadParts, before: Session | undefined): Session {
+function sessionOf(response: HttpResponse, parts: UploadParts, standing?: Standing): Session {
+  const { before, offset = 0, upload } = standing ?? {};
+  if (upload !== undefined && offset > upload.given) {
+    throw wrong(response, `has ${offset} bytes of an upload to ${parts.repository} that was sent ${upload.given}`);
+  }
   const location = response.header('location');
   if (location === undefined && before === undefined) {
     throw new GantryError('MALFORMED', `an upload to ${parts.repository} was started without a Location`, {
@@ -165,7 +191,7 @@ function sessionOf(response: HttpResponse, parts: UploadParts, before: Session |
   const minChunk = Number(response.header('oci-chunk-min-length') ?? before?.minChunk ?? 0);
   return {
     at: location === undefined ? from : nextUrl(from, location, `an upload to ${parts.repository}`),
-    offset: 0,
+    offset,
     minChunk: Number.isSafeInteger(minChunk) && minChunk > 0 ? Math.min(minChunk, MAX_MIN_CHUNK) : 0,
   };
 }

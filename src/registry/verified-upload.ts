@@ -45,6 +45,7 @@ export class VerifiedUpload implements AsyncDisposable {
   /** What a request still holds of an earlier one is not read any more: it may wait there for long. */
   #reading: Reading | undefined;
   #fault: unknown;
+  #given = 0;
 
   constructor(desc: Descriptor, source: ContentSource, opts: UploadOptions) {
     this.#desc = desc;
@@ -58,14 +59,19 @@ export class VerifiedUpload implements AsyncDisposable {
     return this.#fault;
   }
 
+  /** So much of the start was given out, in one request or another: nobody can have more. */
+  get given(): number {
+    return this.#given;
+  }
+
   /** The last byte was given out. */
   get isAtEnd(): boolean {
     return this.#reading?.offset === this.#desc.size;
   }
 
   /**
-   * Gets ready to send from `start`. Before the request is made: who sends holds a place at the registry, and should not wait for one
-   * at another meanwhile.
+   * Gets ready to send from `start`. Before the request is made: a source that cannot be opened, or is not what it should be, breaks none
+   * that has begun.
    */
   async seek(start: number): Promise<void> {
     await this.#guarded(async () => {
@@ -108,6 +114,7 @@ export class VerifiedUpload implements AsyncDisposable {
         if (reading.offset === this.#desc.size) this.#compare(reading);
         return next;
       });
+      this.#given = Math.max(this.#given, reading.offset);
       yield chunk;
       this.#opts.onProgress?.(reading.offset);
     }

@@ -17,10 +17,13 @@ export interface BlobPlaces {
   find(repository: string, digests: readonly Digest[], opts: CallOptions): Promise<readonly Place[]>;
   add(repository: string, digests: readonly Digest[], opts: CallOptions): Promise<void>;
   forget(repository: string, digests: readonly Digest[], opts: CallOptions): Promise<void>;
-  /** Whether the registry has refused to share a blob that it has between repositories. */
-  refusesMounts(registry: string, opts: CallOptions): Promise<boolean>;
-  setRefusesMounts(registry: string, opts: CallOptions): Promise<void>;
+  /** Whether the repository has refused a blob that its registry has elsewhere, or some others of that registry have; see MAX_REFUSING. */
+  refusesMounts(repository: string, opts: CallOptions): Promise<boolean>;
+  setRefusesMounts(repository: string, opts: CallOptions): Promise<void>;
 }
+
+/** One repository may be closed to others. When so many take no mounts, it is the registry that does not do that. */
+export const MAX_REFUSING = 3;
 
 /** Blobs of some ten thousand images; what falls out is asked for again. */
 const MAX_BLOBS = 200_000;
@@ -31,11 +34,12 @@ const MAX_REPOSITORIES = 32;
 export class LocalPlaces implements BlobPlaces {
   /** By registry and digest; the latest last, in both. */
   readonly #places = new Map<string, string[]>();
-  readonly #refusing = new Set<string>();
+  /** Repositories, by registry. */
+  readonly #refusing = new Map<string, Set<string>>();
 
   async find(repository: string, digests: readonly Digest[]): Promise<readonly Place[]> {
     return digests.map((digest) => {
-      const known = this.#places.get(keyOf(repository, digest)) ?? [];
+      const known = this.#places.get(placeKey(repository, digest)) ?? [];
       return { isHere: known.includes(repository), elsewhere: known.findLast((each) => each !== repository) };
     });
   }
@@ -43,7 +47,7 @@ export class LocalPlaces implements BlobPlaces {
   async add(repository: string, digests: readonly Digest[]): Promise<void> {
     for (const digest of digests) {
       const known = this.#without(repository, digest);
-      this.#places.set(keyOf(repository, digest), [...known.slice(1 - MAX_REPOSITORIES), repository]);
+      this.#places.set(placeKey(repository, digest), [...known.slice(1 - MAX_REPOSITORIES), repository]);
     }
     for (const key of this.#places.keys()) {
       if (this.#places.size <= MAX_BLOBS) break;
@@ -54,24 +58,27 @@ export class LocalPlaces implements BlobPlaces {
   async forget(repository: string, digests: readonly Digest[]): Promise<void> {
     for (const digest of digests) {
       const known = this.#without(repository, digest);
-      if (known.length > 0) this.#places.set(keyOf(repository, digest), known);
+      if (known.length > 0) this.#places.set(placeKey(repository, digest), known);
     }
   }
 
-  async refusesMounts(registry: string): Promise<boolean> {
-    return this.#refusing.has(registry);
+  async refusesMounts(repository: string): Promise<boolean> {
+    const refusing = this.#refusing.get(registryOf(repository)) ?? new Set();
+    return refusing.has(repository) || refusing.size >= MAX_REFUSING;
   }
 
-  async setRefusesMounts(registry: string): Promise<void> {
-    this.#refusing.add(registry);
+  async setRefusesMounts(repository: string): Promise<void> {
+    const registry = registryOf(repository);
+    this.#refusing.set(registry, (this.#refusing.get(registry) ?? new Set()).add(repository));
   }
 
   #without(repository: string, digest: Digest): string[] {
-    const key = keyOf(repository, digest);
+    const key = placeKey(repository, digest);
     const known = this.#places.get(key) ?? [];
     this.#places.delete(key);
     return known.filter((each) => each !== repository);
   }
 }
 
-const keyOf = (repository: string, digest: Digest): string => `${registryOf(repository)} ${digest}`;
+/** Names a blob of a registry, by any of its repositories. */
+export const placeKey = (repository: string, digest: Digest): string => `${registryOf(repository)} ${digest}`;

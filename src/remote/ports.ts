@@ -44,22 +44,17 @@ export interface Pusher {
   /** Whether the repository has the content, by asking it. */
   has(kind: ContentKind, desc: Descriptor, opts: CallOptions): Promise<boolean>;
   /**
-   * Makes a blob appear here that the same registry has elsewhere, in the repository `from` where that is known. False: the registry
-   * does not do that, and nothing has changed.
+   * Makes a blob appear here that the same registry has in the repository `from`. False: the registry does not do that, and nothing
+   * has changed.
    */
-  mount(desc: Descriptor, from: string | undefined, opts: CallOptions): Promise<boolean>;
+  mount(desc: Descriptor, from: string, opts: CallOptions): Promise<boolean>;
   /** Sends a blob. @throws GantryError DIGEST_MISMATCH, SIZE_MISMATCH (nothing is kept there), DENIED, TOO_LARGE, ... */
   push(desc: Descriptor, source: ContentSource, opts: PushOptions): Promise<void>;
   /**
    * Puts a manifest, byte for byte: under a tag, or by its digest where none is given.
    * @throws GantryError NOT_FOUND with origin `target` when something that it refers to is not there
    */
-  putManifest(desc: Descriptor, bytes: Uint8Array, opts: CallOptions & { readonly tag?: string }): Promise<PutManifest>;
-}
-
-export interface PutManifest {
-  /** The registry took note of the subject (`OCI-Subject`), so that its list of referrers needs no help. */
-  readonly subject: boolean;
+  putManifest(desc: Descriptor, bytes: Uint8Array, opts: CallOptions & { readonly tag?: string }): Promise<void>;
 }
 
 /** What a repository tells about what hangs on its manifests. */

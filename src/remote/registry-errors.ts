@@ -16,6 +16,21 @@ export interface Answer {
   readonly secrets?: readonly string[];
 }
 
+/** What an answer says is wrong. */
+export interface Refusal {
+  /** Those of the error document (distribution-spec, "Error Codes"). */
+  readonly codes: readonly string[];
+  /** One line, empty where the registry does not say. */
+  readonly detail: string;
+  readonly error: GantryError;
+}
+
+export const refusalOf = (answer: Answer): Refusal => ({
+  codes: errorCodes(answer.body),
+  detail: errorDetail(answer.body, answer.secrets),
+  error: answerError(answer),
+});
+
 /** 4xx is final, except where the number says otherwise (408 timeout, 425 too early, 429 too many). So is 501: it never will. */
 function codeOf(status: number): ErrorCode {
   switch (status) {
@@ -70,8 +85,7 @@ function changed(err: GantryError, details: Readonly<Record<string, unknown>>): 
   return new GantryError(err.code, err.message, given);
 }
 
-/** The codes of an error document (distribution-spec, "Error Codes"). */
-export function errorCodes(body: Uint8Array): string[] {
+function errorCodes(body: Uint8Array): string[] {
   const document = parsed(body);
   if (!isObject(document) || !Array.isArray(document['errors'])) return [];
   const errors: readonly unknown[] = document['errors'];
@@ -127,6 +141,11 @@ export function errorDetail(body: Uint8Array, secrets: readonly string[] = []): 
     .toWellFormed();
 }
 
-/** A server that repeats what it was sent is no excuse for a password in a log. Before any cut, which could leave half of one. */
+/**
+ * A server that repeats what it was sent is no excuse for a password in a log. Before any cut, which could leave half of one; the longest
+ * first, of which another one may be a part.
+ */
 const withoutSecrets = (text: string, secrets: readonly string[]): string =>
-  secrets.reduce((shown, secret) => (secret.length < 4 ? shown : shown.replaceAll(secret, '[secret]')), text);
+  secrets
+    .toSorted((a, b) => b.length - a.length)
+    .reduce((shown, secret) => (secret.length < 4 ? shown : shown.replaceAll(secret, '[secret]')), text);

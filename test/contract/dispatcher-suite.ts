@@ -676,7 +676,8 @@ function addedBySettle(promise: Say, run: RunWorld): void {
       const all = ['blob a, blob b', ...added].map((_, i, list) => `${i}: ${list.slice(0, i + 1).join(', ')}`);
       assert.deepEqual(told, all.slice(0, rounds + 1));
       const late = ['late-0', 'late-1'].slice(0, rounds);
-      assert.deepEqual(world.visited.toSorted(), ['a', 'a', 'b', ...late, 'top'].toSorted());
+      const uploads = late.flatMap((name) => [name, 'a']); // each time anew
+      assert.deepEqual(world.visited.toSorted(), ['a', 'b', ...uploads, 'top'].toSorted());
       assert.equal(world.settled.at(-1), 'top');
       assert.equal(world.settled.length, world.visited.length);
     });
@@ -685,16 +686,34 @@ function addedBySettle(promise: Say, run: RunWorld): void {
   promise('what settle adds and is done already is not waited for', async () => {
     const world = new World({ one: ['a'], two: ['a'], top: ['one', 'two'] });
     const rounds: number[] = [];
+    const shared: Child = { kind: 'blob', desc: world.desc('shared') };
     for (const name of ['one', 'two']) {
-      world.onSettle(name, async ({ round }) => (round === 0 ? adds(world.upload('shared')) : undefined));
+      world.onSettle(name, async ({ round }) => (round === 0 ? adds(shared) : undefined));
     }
     world.onSettle('top', async ({ round }) => {
       rounds.push(round);
-      return round === 0 ? adds(world.upload('shared')) : undefined;
+      return round === 0 ? adds(shared) : undefined;
     });
     assert.deepEqual(states(await run(world, [world.root('top')])), ['done']);
     assert.deepEqual(rounds, [0, 1]);
     assert.equal(world.visited.filter((name) => name === 'shared').length, 1);
+  });
+
+  promise('an upload that is wanted again after it was done is done again, and waited for', async () => {
+    const world = new World({ top: ['a'], next: ['top'] });
+    const uploads: number[] = [];
+    for (const [name, rounds] of [
+      ['top', 3],
+      ['next', 1],
+    ] as const) {
+      world.onSettle(name, async ({ round }) => {
+        uploads.push(world.visited.filter((visited) => visited === 'lost').length);
+        return round < rounds ? adds(world.upload('lost')) : undefined;
+      });
+    }
+    assert.deepEqual(states(await run(world, [world.root('next')])), ['done']);
+    assert.deepEqual(uploads, [0, 1, 2, 3, 3, 4]);
+    assert.deepEqual(world.settled, ['a', 'lost', 'lost', 'lost', 'top', 'lost', 'next']);
   });
 
   promise('a child that settle has added and that fails fails the image, and no other', async () => {

@@ -27,7 +27,7 @@ export function placesContract(name: string, open: OpenPlaces): void {
     assert.deepEqual(await places.find(A, [], opts), []);
     await places.add(A, [], opts);
     await places.forget(A, blobs, opts);
-    assert.equal(await places.refusesMounts('one.example', opts), false);
+    assert.equal(await places.refusesMounts(A, opts), false);
   });
 
   promise('what a repository has is here for it, and elsewhere for others of its registry alone', async (places) => {
@@ -89,9 +89,20 @@ export function placesContract(name: string, open: OpenPlaces): void {
     );
   });
 
-  promise('a registry that refuses mounts is known as that, and no other', async (places) => {
-    await places.setRefusesMounts('one.example', opts);
-    assert.equal(await places.refusesMounts('one.example', opts), true);
-    assert.equal(await places.refusesMounts('one.example:5000', opts), false);
+  promise('a repository that refuses mounts is known as that, and no other', async (places) => {
+    for (let again = 0; again < 5; again += 1) await places.setRefusesMounts(A, opts);
+    assert.equal(await places.refusesMounts(A, opts), true);
+    for (const other of [B, `${A}b`, OTHER]) assert.equal(await places.refusesMounts(other, opts), false);
+  });
+
+  promise('a registry of which three repositories refuse mounts is not asked any more, another is', async (places) => {
+    await places.setRefusesMounts(A, opts);
+    await places.setRefusesMounts(B, opts);
+    assert.equal(await places.refusesMounts('one.example/d', opts), false);
+    await places.setRefusesMounts(C, opts);
+    for (const repository of [A, B, C, 'one.example/d']) {
+      assert.equal(await places.refusesMounts(repository, opts), true);
+    }
+    assert.equal(await places.refusesMounts(OTHER, opts), false);
   });
 }

@@ -49,8 +49,8 @@ describe('places of a farm', { timeout: 60_000 }, () => {
     const [mine, yours] = [new RedisPlaces(one.redis, namespace), new RedisPlaces(two.redis, namespace)];
     await mine.add(A, digests);
     assert.ok((await yours.find(A, digests)).every(({ isHere }) => isHere));
-    await mine.setRefusesMounts('one.example');
-    assert.equal(await yours.refusesMounts('one.example'), true);
+    await mine.setRefusesMounts(A);
+    assert.equal(await yours.refusesMounts(A), true);
   });
 
   it('are forgotten after a day, those that came later with them; refused mounts after an hour', async () => {
@@ -65,8 +65,12 @@ describe('places of a farm', { timeout: 60_000 }, () => {
     }
     await places.add('one.example/b', digests);
     for (const key of shards) assert.ok((await one.redis.pttl(key)) <= 5_000, 'what is old is not kept by what is new');
-    await places.setRefusesMounts('one.example');
-    assert.ok(isAbout(await one.redis.pttl(new Keys(namespace).refusesMounts('one.example')), 3_600_000));
+    await places.setRefusesMounts(A);
+    const refusing = new Keys(namespace).refusesMounts('one.example');
+    assert.ok(isAbout(await one.redis.pttl(refusing), 3_600_000));
+    await one.redis.pexpire(refusing, 5_000);
+    await places.setRefusesMounts('one.example/b');
+    assert.ok((await one.redis.pttl(refusing)) <= 5_000, 'one more does not keep those before it');
   });
 
   it('are bounded: what is full begins anew', async () => {

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { describe, it, test } from 'node:test';
 import { digestOf } from '../../src/oci/digest.ts';
 import { DOCKER_LIST, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
+import { cosignSignature } from '../support/artifacts.ts';
 import { copied, copyOne, has, referrer, SIGNATURE } from '../support/attached.ts';
 import { lookOver } from '../support/clients.ts';
 import { image, type ImageIndex, index, multiPlatform } from '../support/images.ts';
-import { readAll, TestRegistry } from '../support/registry.ts';
+import { faults, readAll, TestRegistry } from '../support/registry.ts';
 
 const NAMES = ['linux/amd64', 'linux/arm64/v8', 'linux/ppc64le'];
 const many = multiPlatform({
@@ -216,6 +217,69 @@ describe('a sparse index', () => {
   });
 });
 
+describe('an index that the target has', () => {
+  const AMD_ONLY = { platforms: 'linux/amd64', index: 'sparse' } as const;
+
+  it('in part becomes whole under another tag', async () => {
+    await using it = await world(many, true);
+    await copied(it.from, it.to, AMD_ONLY);
+    it.clear();
+    await copied(it.from, it.target.ref('mirror', 'v2'), {});
+    for (const digest of many.manifests.keys()) assert.ok(it.target.stored.get('mirror')?.manifests.has(digest));
+    assert.equal(it.target.count({ kind: 'put-manifest', object: many.desc.digest }), 0, 'but not the index itself');
+  });
+
+  it('whole, but under another tag, costs a look at each entry, and nothing at the source', async () => {
+    await using it = await world();
+    const signed = cosignSignature(many.desc);
+    const signature = referrer(many.desc, SIGNATURE);
+    it.source.add('app', signed.tag, signed);
+    it.source.add('app', undefined, signature);
+    const attached = { referrers: true, digestTags: true };
+    await copied(it.from, it.to, { attached });
+    it.target.add('mirror', 'latest', image({ seed: 'before' }));
+    it.clear();
+    await copied(it.from, it.target.ref('mirror', 'latest'), { attached });
+    assert.equal(it.source.count({ method: 'GET', kind: 'manifest' }), 0);
+    const heads = it.target.log.select({ method: 'HEAD', kind: 'manifest' }).map(({ object = '' }) => object);
+    const each = [many.desc.digest, ...many.entries.map(({ digest }) => digest)];
+    assert.deepEqual(heads.toSorted(), ['latest', signed.tag, ...each].toSorted());
+    assert.equal(it.target.count({ method: 'GET', kind: 'manifest' }), 1);
+    assert.deepEqual([it.target.count({ kind: 'put-tag' }), it.target.count({ kind: 'put-manifest' })], [1, 0]);
+    it.clear();
+    await copied(it.from, it.target.ref('mirror', 'latest'), {});
+    assert.deepEqual([it.source.log.entries.length, it.target.log.entries.length], [1, 1], 'once its tag tells');
+  });
+});
+
+describe('a target that fails when it is read', () => {
+  const unreadable = async (it: { target: TestRegistry; from: string; to: string }, options: object) => {
+    it.target.fault({ match: { kind: 'manifest', method: 'GET' }, do: faults.status(503) });
+    const { error } = await copyOne(it.from, it.to, options);
+    lookOver(error);
+    return [error.code, error.origin];
+  };
+
+  it('is named, for the manifest of a tag', async () => {
+    await using it = await world();
+    it.target.add('mirror', undefined, many);
+    assert.deepEqual(await unreadable(it, {}), ['UPSTREAM', 'target']);
+  });
+
+  it('is named, for an index that may have been stripped', async () => {
+    await using it = await world();
+    await copied(it.from, it.to, STRIP);
+    assert.deepEqual(await unreadable(it, STRIP), ['UPSTREAM', 'target']);
+  });
+
+  it('is named, for what is to be kept', async () => {
+    await using it = await world();
+    it.target.add('mirror', 'v1', image({ seed: 'before' }));
+    assert.deepEqual(await unreadable(it, { backup: `${it.target.host}/attic:v1` }), ['UPSTREAM', 'target']);
+    assert.deepEqual(await unreadable(it, { backup: 'old' }), ['UPSTREAM', 'target']);
+  });
+});
+
 describe('images of other types than are wanted', () => {
   it('are skipped, and said to be', async () => {
     await using it = await world();
@@ -257,4 +321,38 @@ test('what is overwritten is kept under another tag', async () => {
   assert.equal(tagged(it.target, 'v1-before').digest, before.desc.digest);
   await copied(it.from, it.to, { ...options, isDeep: true });
   assert.equal(tagged(it.target, 'v1-before').digest, before.desc.digest, 'what was overwritten, not what did it');
+});
+
+for (const place of ['old', 'attic:old']) {
+  test(`what cannot be kept as ${place} stays, and is said to be in the way`, async () => {
+    await using it = await world();
+    const schema1 = '{"schemaVersion":1,"name":"mirror","tag":"v1","fsLayers":[],"history":[]}';
+    const mediaType = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
+    it.target.stored.putManifest('mirror', schema1, { mediaType, tag: 'v1' });
+    const before = it.target.stored.get('mirror')?.tags.get('v1');
+    const backup = place.includes(':') ? `${it.target.host}/${place}` : place;
+    const { error } = await copyOne(it.from, it.to, { backup });
+    lookOver(error);
+    assert.deepEqual([error.code, error.origin], ['UNSUPPORTED', 'target']);
+    assert.ok(error.message.includes(`${it.to} cannot be kept as ${backup}`), error.message);
+    assert.match(error.hint ?? '', /delete the tag/);
+    assert.equal(it.target.stored.get('mirror')?.tags.get('v1'), before);
+  });
+}
+
+test('what a tag comes to mean while the image is copied is kept, too, with all that is below', async () => {
+  const backup = (it: { target: TestRegistry }): string => `${it.target.host}/attic:v1`;
+  const [first, late] = ['first', 'late'].map((seed) => image({ seed, layers: [300] }));
+  assert.ok(first && late);
+  for (const before of [first, undefined]) {
+    await using it = await world();
+    if (before !== undefined) it.target.add('mirror', 'v1', before);
+    const moved = faults.afterwards(() => it.target.add('mirror', 'v1', late));
+    it.target.fault({ match: { kind: 'put-manifest', repo: 'mirror' }, times: 1, do: moved });
+    await copied(it.from, it.to, { backup: backup(it) });
+    assert.equal(tagged(it.target).digest, many.desc.digest);
+    assert.equal(it.target.stored.get('attic')?.tags.get('v1'), late.desc.digest);
+    assert.ok(has(it.target, 'attic', late));
+    assert.deepEqual(it.target.violations, []);
+  }
 });

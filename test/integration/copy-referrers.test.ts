@@ -2,7 +2,12 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { describe, it, test } from 'node:test';
+import { LocalDispatcher } from '../../src/flow/local-dispatcher.ts';
+import { copyHandler, copyNode } from '../../src/handlers/copy.ts';
+import { formatSelection } from '../../src/handlers/copy-selection.ts';
 import { fallbackTag } from '../../src/oci/attached.ts';
+import { parseReference } from '../../src/oci/reference.ts';
+import { LocalPlaces } from '../../src/remote/places.ts';
 import { cosignSignature } from '../support/artifacts.ts';
 import {
   copied,
@@ -16,7 +21,7 @@ import {
   SBOM,
   SIGNATURE,
 } from '../support/attached.ts';
-import { lookOver, TestClient } from '../support/clients.ts';
+import { lookOver, never, TestClient } from '../support/clients.ts';
 import { image, multiPlatform } from '../support/images.ts';
 import { faults, type Kind, type LogEntry, TestRegistry } from '../support/registry.ts';
 import { tempDir } from '../support/temp.ts';
@@ -159,6 +164,61 @@ test('a registry that has no list of referrers is asked for one once', async () 
   await copyAll(pairs.slice(0, 1), { ...REFERRERS, client });
   await copyAll(pairs, { ...REFERRERS, client });
   assert.equal(it.source.count({ kind: 'referrers' }), 1);
+});
+
+describe('that a repository has no list of referrers', () => {
+  const others = Array.from({ length: 6 }, (_, i) => image({ seed: `list ${i}`, layers: [100] }));
+  const pairsOf = ({ source, target }: World) =>
+    others.map((each, i) => {
+      source.add(`r${i}`, 'v1', each);
+      return [source.ref(`r${i}`, 'v1'), target.ref(`r${i}`, 'v1')] as const;
+    });
+
+  for (const status of [400, 404, 405]) {
+    it(`says nothing of another one (${status})`, async () => {
+      await using it = await world();
+      const [one, two] = pairsOf(it);
+      assert.ok(one && two && others[1]);
+      const signed = referrer(others[1].desc, SIGNATURE);
+      it.source.add('r1', undefined, signed);
+      it.source.fault({ match: { kind: 'referrers', repo: 'r0' }, do: faults.status(status, { body: 'not here' }) });
+      await using client = new TestClient();
+      for (const pair of [one, two]) await copied(...pair, { ...REFERRERS, client });
+      assert.ok(has(it.target, 'r1', signed));
+    });
+  }
+
+  it('says something of all when several have said it, and none has one', async () => {
+    await using it = await world({ source: false });
+    await using client = new TestClient();
+    for (const pair of pairsOf(it)) await copied(...pair, { ...REFERRERS, client });
+    assert.equal(it.source.count({ kind: 'referrers' }), 3);
+  });
+
+  it('says nothing of all when one has one', async () => {
+    await using it = await world();
+    const pairs = pairsOf(it);
+    const not = /^r[1234]$/;
+    const repo = (entry: LogEntry): boolean => not.test(entry.repo ?? '');
+    it.source.fault({ match: { kind: 'referrers', where: repo }, do: faults.status(404, { body: 'not here' }) });
+    await using client = new TestClient();
+    for (const pair of pairs) await copied(...pair, { ...REFERRERS, client });
+    assert.equal(it.source.count({ kind: 'referrers', repo: 'r5' }), 1);
+  });
+
+  it('is not what a registry says that does not know the repository yet', async () => {
+    await using it = await world();
+    it.source.add('app', undefined, signature);
+    it.target.fault({ match: { kind: 'referrers' }, times: 1, do: faults.error(404, 'NAME_UNKNOWN') });
+    await using client = new TestClient();
+    await copied(it.from, it.to, { ...REFERRERS, client });
+    assert.deepEqual([...(it.target.stored.get('mirror')?.tags.keys() ?? [])], ['v1'], 'no list under a tag');
+    it.clear();
+    it.source.fault({ match: { kind: 'referrers' }, times: 1, do: faults.error(404, 'NAME_UNKNOWN') });
+    it.source.add('app', undefined, sbom);
+    for (let run = 0; run < 2; run += 1) await copied(it.from, it.to, { ...REFERRERS, client });
+    assert.ok(has(it.target, 'mirror', sbom), 'the next run asks again');
+  });
 });
 
 for (const status of [400, 405, undefined]) {
@@ -308,6 +368,37 @@ test('referrers may be read from a repository of their own, and go to one', asyn
   assert.ok(has(it.target, 'mirror/signatures', late));
 });
 
+test('what one rule has read is not taken for what another one reads elsewhere', async () => {
+  await using it = await world();
+  it.source.add('one', undefined, sbom);
+  it.source.add('two', undefined, signature);
+  const rule = (repo: string, require: string[]): string =>
+    formatSelection({ attached: { referrers: true, referrerSource: `${it.source.host}/${repo}`, require } });
+  await using client = new TestClient();
+  const handler = copyHandler({ resolver: client, places: new LocalPlaces(), isAlone: true });
+  const state = async (selection: string): Promise<string | undefined> => {
+    const parts = { source: parseReference(it.from), target: `${it.target.host}/mirror`, tag: 'v1', selection };
+    const dispatcher = new LocalDispatcher({ handler, concurrency: 1 });
+    return (await dispatcher.dispatch({ id: 'rules', roots: [copyNode(parts)] }, { signal: never })).images[0]?.state;
+  };
+  assert.equal(await state(rule('one', ['*signature'])), 'failed');
+  assert.equal(await state(rule('two', [])), 'done');
+  assert.deepEqual(
+    [signature, sbom].map((each) => has(it.target, 'mirror', each)),
+    [true, false],
+  );
+});
+
+test('a target that does not tell what it has is named', async () => {
+  await using it = await world();
+  it.source.add('app', undefined, signature);
+  it.target.add('mirror', 'v1', app);
+  it.target.fault({ match: { kind: 'referrers' }, do: faults.status(503) });
+  const { error } = await copyOne(it.from, it.to, REFERRERS);
+  lookOver(error);
+  assert.deepEqual([error.code, error.origin], ['UPSTREAM', 'target']);
+});
+
 describe('filters', () => {
   const cases = [
     [{ include: ['*signature'] }, [signature]],
@@ -415,6 +506,18 @@ describe('digest tags', () => {
     await copied(it.from, it.to, { attached: { digestTags: true, exclude: ['*.cosign.artifact.sig.*'] } });
     assert.deepEqual([...(it.target.stored.get('mirror')?.tags.keys() ?? [])].toSorted(), [sbomTag, 'v1']);
     assert.equal(it.source.count({ object: signed.tag }), 0);
+  });
+
+  it('that are too many for one image fail it', async () => {
+    await using it = await world();
+    const tags = Array.from({ length: 1001 }, (_, i) => `${fallbackTag(app.desc.digest)}.t${i}`);
+    it.source.fault({ match: { kind: 'tags' }, do: faults.body(JSON.stringify({ name: 'app', tags })) });
+    const pairs = ['v1', 'v2'].map((tag) => [it.from, it.target.ref('mirror', tag)] as const);
+    for (const { error } of await copyAll(pairs, DIGEST_TAGS)) {
+      lookOver(error);
+      assert.deepEqual([error.code, error.origin], ['TOO_LARGE', 'source']);
+    }
+    assert.equal(it.source.count({ object: /^sha256-/ }), 0);
   });
 
   it('are not the lists of referrers', async () => {

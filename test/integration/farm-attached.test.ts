@@ -8,7 +8,7 @@ import { cosignSignature } from '../support/artifacts.ts';
 import { copyAll, referrer, SBOM, SIGNATURE } from '../support/attached.ts';
 import { TestFarm } from '../support/farm.ts';
 import { multiPlatform } from '../support/images.ts';
-import { readAll, TestRegistry } from '../support/registry.ts';
+import { faults, readAll, TestRegistry } from '../support/registry.ts';
 
 const images = Array.from({ length: 8 }, (_, i) => multiPlatform({ seed: `farm ${i}`, layers: [300 + i] }));
 const [first] = images;
@@ -101,3 +101,26 @@ for (const [name, parts] of Object.entries<SelectionParts>({
     assert.equal(target.stored.get('mirror')?.tags.get('v-before'), images[2]?.desc.digest);
   });
 }
+
+test('what a tag comes to mean while a farm copies is kept elsewhere, with all that is below', async () => {
+  await using source = await TestRegistry.start();
+  await using target = await TestRegistry.start();
+  fill(source);
+  const late = multiPlatform({ seed: 'late', layers: [200] });
+  const moved = faults.afterwards(() => target.add('mirror', 'v0', late));
+  target.fault({ match: { kind: 'put-manifest', repo: 'mirror', object: first.desc.digest }, times: 1, do: moved });
+  await using farm = await TestFarm.start({ workers: 2, concurrency: 4 });
+  const roots = rootsOf(source, target, {}, `${target.host}/attic:v0`).slice(0, 1);
+  const run = await farm.client.submit(roots, { isNew: true });
+  await farm.done(
+    run,
+    pairs(source, target)
+      .slice(0, 1)
+      .map(([from, to]) => `${from} -> ${to}`),
+  );
+  const attic = target.stored.get('attic');
+  assert.equal(attic?.tags.get('v0'), late.desc.digest);
+  for (const digest of late.blobs.keys()) assert.ok(attic.blobs.has(digest), digest);
+  assert.equal(target.stored.get('mirror')?.tags.get('v0'), first.desc.digest);
+  assert.deepEqual(target.violations, []);
+});

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { image } from '../support/images.ts';
+import { image, multiPlatform } from '../support/images.ts';
 import { MirrorWorld, outcomesOf, requestsOf } from '../support/mirror/world.ts';
 
 /** What a test looks at in a plan. */
@@ -71,6 +71,25 @@ test('a plan says what is sent, mounted and there already, and what the run then
   assert.deepEqual(plan.requests.run, [{ registry: world.source.host, manifestGets: gets }]);
   assert.equal(world.target.count({ kind: 'upload-end' }), target.send.blobs);
   assert.equal(world.source.count({ kind: 'tags' }), 0, 'the plan says it all');
+});
+
+test('a plan counts no manifest that is there, though a new tag comes to mean it', async () => {
+  await using world = await MirrorWorld.start();
+  const many = multiPlatform({ seed: 'tagged anew', layers: [500] });
+  world.source.add('app', '1', many);
+  world.target.add('app', 'before', many);
+  const file = await world.says([world.repository('app')]);
+  const plan = await planOf(world, '-f', file, '--rate', '1K');
+  assert.deepEqual(
+    plan.images.map(({ tag, outcome }) => `${tag} ${outcome}`),
+    ['1 missing'],
+  );
+  assert.equal(plan.targets[0]?.manifests, 0);
+  world.clear();
+  const { code, stderr } = await world.mirror('run', '--plan', world.path('plan.json'));
+  assert.equal(code, 0, stderr);
+  const gets = world.source.count({ kind: 'manifest', method: 'GET' });
+  assert.deepEqual(plan.requests.run, [{ registry: world.source.host, manifestGets: gets }]);
 });
 
 test('a plan of what is as it should be moves nothing; its rate is measured where none is given', async () => {

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { itemOf } from '../../src/app/mirror/job.ts';
 import { RequestCounter } from '../../src/app/mirror/request-count.ts';
 import { copyItems, dispatchHere } from '../../src/app/mirror/run.ts';
+import { LocalPlaces } from '../../src/remote/places.ts';
 import { ResolverTable } from '../../src/remote/resolvers.ts';
 import { never, TestClient } from '../support/clients.ts';
 import { image } from '../support/images.ts';
@@ -27,7 +28,8 @@ test('nothing that is counted is asked for until enough is left, and each look c
     tell: (message: string) => told.push(message),
   };
   const resolver = new ResolverTable().register({ matches: () => true, resolver: client });
-  const dispatch = dispatchHere(resolver, client, { concurrency: 4, signal: never, quota });
+  const places = new LocalPlaces();
+  const dispatch = dispatchHere(resolver, client, { concurrency: 4, signal: never, quota, places });
   const item = itemOf({ rule: 'sync.0', source: `${source.host}/app:1`, target: `${target.host}/app`, tag: '1' });
   const [copied] = await copyItems([item], dispatch, { signal: never });
   assert.equal(copied?.outcome, 'copied');

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TestFarm, until } from '../support/farm.ts';
+import { image, multiPlatform } from '../support/images.ts';
 import { MirrorWorld, outcomesOf } from '../support/mirror/world.ts';
 import { faults } from '../support/registry.ts';
 
@@ -48,4 +49,22 @@ test('--detach prints the run and does not wait; what could not be listed is tol
   const refused = await world.mirror('run', '-f', file, '--concurrency=2', '--redis', farm.redis.url);
   assert.equal(refused.code, 2);
   assert.match(refused.stderr, /--concurrency does not go with --redis/);
+});
+
+test('a tag that moves while it is read, and whose old index is gone, is resolved once more by a farm, too', async () => {
+  await using farm = await TestFarm.start({ workers: 1 });
+  await using world = await MirrorWorld.start();
+  const before = multiPlatform({ seed: 'before' });
+  world.add('app', ['1']);
+  world.target.add('app', '2', image({ seed: 'old' })); // so that the source is asked by HEAD
+  world.source.add('app', '2', before);
+  const moves = faults.afterwards(() => {
+    world.source.stored.removeManifest('app', before.desc.digest);
+    world.add('app', ['2']);
+  });
+  world.source.fault({ match: { method: 'HEAD', object: '2' }, times: 1, do: moves });
+  const file = await world.says([world.repository('app', { platforms: ['linux/amd64'], index: 'strip' })]);
+  const { code, stderr } = await world.mirror('run', '-f', file, '--redis', farm.redis.url);
+  assert.equal(code, 0, stderr);
+  world.assertMirrored('app');
 });

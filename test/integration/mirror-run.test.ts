@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { DockerRegistry } from '../support/docker-registry.ts';
-import { image } from '../support/images.ts';
+import { image, multiPlatform } from '../support/images.ts';
 import { MirrorWorld, outcomesOf, requestsOf } from '../support/mirror/world.ts';
 import { runOk } from '../support/process.ts';
 import { faults } from '../support/registry.ts';
@@ -304,5 +304,22 @@ test('of an index only the wanted platforms are copied', async () => {
   world.source.add('app', '1', image({ seed: 'one' }));
   const file = await world.says([world.repository('app', { platforms: ['linux/amd64'], index: 'strip' })]);
   assert.equal((await world.mirror('run', '-f', file)).code, 0);
+  world.assertMirrored('app');
+});
+
+test('a tag that moves while it is read, and whose old index is gone, is resolved once more', async () => {
+  await using world = await MirrorWorld.start();
+  const before = multiPlatform({ seed: 'before' });
+  world.add('app', ['1']);
+  world.target.add('app', '2', image({ seed: 'old' })); // so that the source is asked by HEAD
+  world.source.add('app', '2', before);
+  const moves = faults.afterwards(() => {
+    world.source.stored.removeManifest('app', before.desc.digest);
+    world.add('app', ['2']);
+  });
+  world.source.fault({ match: { method: 'HEAD', object: '2' }, times: 1, do: moves });
+  const file = await world.says([world.repository('app', { platforms: ['linux/amd64'], index: 'strip' })]);
+  const { code, stderr } = await world.mirror('run', '-f', file);
+  assert.equal(code, 0, stderr);
   world.assertMirrored('app');
 });

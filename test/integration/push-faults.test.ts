@@ -79,6 +79,27 @@ describe('an upload', () => {
     });
   });
 
+  it('whose session stands elsewhere than was believed (416) goes on from there', async () => {
+    registry.fault({ match: END, times: 1, unserved: true, do: faults.status(416) });
+    await push(client, registry, blob);
+    assertThere(registry, blob);
+    assert.deepEqual(counts('upload-start', 'upload-status', 'upload-end'), [1, 1, 2]);
+
+    registry.stored.removeBlob('app', blob.desc.digest);
+    registry.fault({ match: END, unserved: true, do: faults.status(416) });
+    const err = await failureOf(push(client, registry, blob), 'UPSTREAM');
+    assert.deepEqual([err.origin, err.status, err.host], ['target', 416, registry.host]);
+    assert.equal(registry.uploads.size, 0);
+  });
+
+  it('whose session does not tell where it stands takes it back and starts anew', async () => {
+    registry.fault({ match: END, times: 1, unserved: true, do: faults.status(503) });
+    registry.fault({ match: { kind: 'upload-status' }, do: faults.status(405) });
+    await push(client, registry, blob);
+    assertThere(registry, blob);
+    assert.equal(registry.uploads.size, 0, 'an upload was left behind');
+  });
+
   describe('whose answer is lost', () => {
     for (const by of ['FIN', 'RST'] as const) {
       it(`by ${by} is looked for, and found`, async () => {

@@ -4,11 +4,10 @@ import { describe, it } from 'node:test';
 import type { ErrorCode } from '../../src/errors.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
-import type { PutManifest } from '../../src/remote/ports.ts';
-import { artifact } from '../support/artifacts.ts';
 import { failureOf, never, TestClient } from '../support/clients.ts';
 import { image, index, multiPlatform } from '../support/images.ts';
-import { type Bundle, faults, type RegistryOptions, TestRegistry } from '../support/registry.ts';
+import { blobOf, push } from '../support/pushing.ts';
+import { type Bundle, type Effect, faults, type RegistryOptions, TestRegistry } from '../support/registry.ts';
 
 interface Root extends Bundle {
   readonly manifest: Buffer;
@@ -28,7 +27,7 @@ function addBlobs(registry: TestRegistry, bundle: Bundle): void {
   for (const [digest, content] of bundle.blobs) registry.stored.putBlob('app', content, digest);
 }
 
-const put = (client: TestClient, registry: TestRegistry, root: Root, tag?: string): Promise<PutManifest> =>
+const put = (client: TestClient, registry: TestRegistry, root: Root, tag?: string): Promise<void> =>
   client
     .pusher(`${registry.host}/app`)
     .putManifest(root.desc, root.manifest, { signal: never, ...(tag === undefined ? {} : { tag }) });
@@ -65,14 +64,61 @@ describe('a manifest', () => {
     assert.equal(await pusher.lookup('v1', { signal: never }), app.desc.digest);
   });
 
-  it('tells whether its subject was taken note of', async () => {
-    for (const referrersApi of [true, false]) {
-      await using registry = await started({ referrersApi });
+  it('is asked for by GET where the registry knows no HEAD', async () => {
+    await using registry = await started();
+    await using client = new TestClient();
+    const pusher = client.pusher(`${registry.host}/app`);
+    registry.fault({ match: { method: 'HEAD' }, do: faults.status(405) });
+    const opts = { signal: never };
+    assert.equal(await pusher.lookup('v1', opts), undefined);
+    assert.equal(await pusher.has('manifest', app.desc, opts), false);
+    await put(client, registry, app, 'v1');
+    assert.equal(await pusher.lookup('v1', opts), app.desc.digest);
+    assert.equal(await pusher.has('manifest', app.desc, opts), true);
+    assert.equal(await pusher.has('blob', app.config, opts), true);
+  });
+
+  describe('that a HEAD says is there', () => {
+    const asked = async (effect: Effect): Promise<boolean> => {
+      await using registry = await started();
       await using client = new TestClient();
-      const signature = artifact({ subject: app.desc });
-      addBlobs(registry, signature);
-      assert.equal((await put(client, registry, signature)).subject, referrersApi);
-    }
+      await put(client, registry, app);
+      registry.fault({ match: { method: 'HEAD' }, do: effect });
+      return await client.pusher(`${registry.host}/app`).has('manifest', app.desc, { signal: never });
+    };
+    const both =
+      (digest: string | undefined, type: string): Effect =>
+      (answer, request) => {
+        faults.digestHeader(digest)(answer, request);
+        faults.contentType(type)(answer, request);
+      };
+    it('is', async () => {
+      assert.equal(await asked(both(app.desc.digest, app.desc.mediaType)), true);
+      assert.equal(await asked(both(undefined, `${app.desc.mediaType}; charset=utf-8`)), true);
+      assert.equal(await asked(both(app.desc.digest, 'application/octet-stream')), true);
+      // What was asked for by one algorithm may be known by the other.
+      assert.equal(await asked(both(digestOf(app.manifest, 'sha512'), app.desc.mediaType)), true);
+    });
+    it('is not where it says that it is something else, or a page', async () => {
+      assert.equal(await asked(both(newer.desc.digest, app.desc.mediaType)), false);
+      assert.equal(await asked(both(undefined, 'application/json')), false);
+      assert.equal(await asked(faults.html()), false);
+    });
+    it('is not, nor a blob, where every answer is a page; and none has been put there', async () => {
+      await using registry = await started();
+      await using client = new TestClient();
+      const pusher = client.pusher(`${registry.host}/app`);
+      registry.fault({
+        match: {},
+        unserved: true,
+        do: [faults.html(), faults.headers({ 'content-length': undefined })],
+      });
+      assert.equal(await pusher.has('manifest', app.desc, { signal: never }), false);
+      assert.equal(await pusher.has('blob', app.config, { signal: never }), false);
+      const err = await failureOf(put(client, registry, app, 'v1'), 'MALFORMED');
+      assert.equal(err.origin, 'target');
+      await failureOf(push(client, registry, blobOf('page', 100)), 'UNSUPPORTED');
+    });
   });
 
   it('whose blob is missing is told apart, and named', async () => {
@@ -83,6 +129,7 @@ describe('a manifest', () => {
     assert.equal(err.origin, 'target');
     assert.match(err.message, /MANIFEST_BLOB_UNKNOWN/);
     assert.ok(err.message.includes(`${registry.host}/app`), err.message);
+    assert.equal(err.host, registry.host);
     assert.equal(registry.count({ kind: 'put-tag' }), 1);
     assert.equal(registry.violations.length, 1);
     assert.equal(tagged(registry, 'v1'), undefined);

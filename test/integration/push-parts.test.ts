@@ -3,7 +3,15 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { failureOf, TestClient } from '../support/clients.ts';
 import { assertAbsent, assertThere, blobOf, push } from '../support/pushing.ts';
-import { type FaultOrder, faults, type Match, type RegistryOptions, TestRegistry } from '../support/registry.ts';
+import {
+  type Effect,
+  type FaultOrder,
+  faults,
+  type LogEntry,
+  type Match,
+  type RegistryOptions,
+  TestRegistry,
+} from '../support/registry.ts';
 
 const MIB = 1024 * 1024;
 const blob = blobOf('parts', 5 * MIB + 7);
@@ -183,7 +191,116 @@ describe('a blob in parts', () => {
       assertAbsent(registry, blob);
       assert.ok(registry.log.entries.length <= 40, `${registry.log.entries.length} requests`);
     }));
+
+  describe('of which the registry says that it has more than it was sent', () => {
+    const beyond = faults.headers({ range: `0-${5 * MIB + 7}` });
+
+    it('goes on where that is, when it is asked', () =>
+      withRegistry(IN_PARTS, async (registry, client) => {
+        registry.fault({ match: CHUNK, times: 1, do: beyond });
+        await push(client, registry, blob);
+        assertThere(registry, blob);
+        assert.equal(registry.count({ ...CHUNK, status: 202 }), 1, 'it was sent again');
+      }));
+
+    it('begins anew when it says so again, and leaves nothing open', () =>
+      withRegistry({}, async (registry, client) => {
+        registry.fault({ match: { kind: 'upload-end' }, times: 1, unserved: true, do: faults.status(503) });
+        registry.fault({ match: { kind: 'upload-status' }, do: beyond });
+        await push(client, registry, blob);
+        assertThere(registry, blob);
+        assert.equal(registry.uploads.size, 0);
+      }));
+
+    it('is given up when it always does, by an error of the target', () =>
+      withRegistry(IN_PARTS, async (registry, client) => {
+        for (const kind of ['chunk', 'upload-status'] as const) registry.fault({ match: { kind }, do: beyond });
+        const err = await failureOf(push(client, registry, blob), 'UPSTREAM');
+        assert.equal(err.origin, 'target');
+        assert.ok(err.message.includes(registry.host), err.message);
+        assertAbsent(registry, blob);
+        assert.equal(registry.uploads.size, 0);
+      }));
+  });
+
+  describe('of which the registry keeps only', () => {
+    const keeping = (bytes: number): Effect => {
+      let kept = 0;
+      return (answer, asked) => {
+        kept += bytes;
+        answer.status = 202;
+        answer.headers.set('range', `0-${kept - 1}`);
+        answer.headers.set('location', asked.entry.path);
+      };
+    };
+
+    it('a few bytes each time is given up', () =>
+      withRegistry(IN_PARTS, async (registry, client) => {
+        registry.fault({ match: CHUNK, unserved: true, do: keeping(2) });
+        const err = await failureOf(push(client, registry, blob), 'UPSTREAM');
+        assert.equal(err.origin, 'target');
+        assert.equal(registry.count(CHUNK), 3);
+      }));
+
+    it('a mebibyte of each part is given up, too, in the end', () =>
+      withRegistry({ maxBody: 4 * MIB }, async (registry, client) => {
+        let kept = 0;
+        const says: Effect = (answer, asked) => {
+          answer.status = 202;
+          answer.headers.set('range', `0-${kept - 1}`);
+          answer.headers.set('location', asked.entry.path);
+        };
+        const keep: Effect = (answer, asked) => {
+          kept += MIB;
+          says(answer, asked);
+        };
+        const where = ({ headers }: LogEntry): boolean => Number(headers['content-length']) <= 4 * MIB;
+        registry.fault({ match: { ...CHUNK, where }, unserved: true, do: keep });
+        registry.fault({ match: { kind: 'upload-status' }, unserved: true, do: says });
+        await failureOf(push(client, registry, blobOf('long', 120 * MIB)), 'UPSTREAM');
+        assert.equal(registry.count({ ...CHUNK, status: 202 }), 101);
+      }));
+  });
+
+  it('of very many breaks now and then, and comes all the same', () =>
+    withRegistry({ maxBody: MIB, keepBytes: 128 * MIB }, async (registry, client) => {
+      const long = blobOf('very many', 104 * MIB);
+      registry.fault({
+        match: { ...CHUNK, where: isSmall, nth: 103 },
+        times: 1,
+        unserved: true,
+        do: faults.status(503),
+      });
+      await push(client, registry, long);
+      assertThere(registry, long);
+    }));
+
+  it('of any size that is refused says nothing about the next blob', () =>
+    withRegistry({}, async (registry, client) => {
+      const where = ({ kind }: LogEntry): boolean => kind === 'chunk' || kind === 'upload-end';
+      const refused = registry.fault({ match: { where }, unserved: true, do: faults.status(413) });
+      await failureOf(push(client, registry, blob), 'UNSUPPORTED', 'TOO_LARGE');
+      refused.remove();
+      const next = blobOf('next', 5 * MIB);
+      await push(client, registry, next);
+      assertThere(registry, next);
+      assert.equal(registry.count({ ...CHUNK, status: 202 }), 0, registry.log.text());
+    }));
+
+  it('goes on by the size that was taken, when another one was refused at every size', () =>
+    withRegistry(IN_PARTS, async (registry, client) => {
+      await push(client, registry, blobOf('first', 5 * MIB));
+      const where = ({ kind }: LogEntry): boolean => kind === 'chunk';
+      const refused = registry.fault({ match: { where }, unserved: true, do: faults.status(413) });
+      await failureOf(push(client, registry, blob), 'UNSUPPORTED', 'TOO_LARGE');
+      refused.remove();
+      registry.log.clear();
+      await push(client, registry, blobOf('next', 5 * MIB));
+      assert.deepEqual([registry.count(CHUNK), registry.count({ status: 413 })], [1, 0], registry.log.text());
+    }));
 });
+
+const isSmall = ({ headers }: LogEntry): boolean => Number(headers['content-length']) <= MIB;
 
 /** Not one of those that are too large anyway. */
 function isAccepted({ headers }: { headers: Record<string, unknown> }): boolean {

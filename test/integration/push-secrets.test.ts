@@ -2,13 +2,23 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
-import { basicCredentials, failureOf, MARKER, never, TestClient } from '../support/clients.ts';
+import { TagRemover } from '../../src/registry/delete.ts';
+import { basicCredentials, failureOf, leaks, MARKER, never, printed, resolve, TestClient } from '../support/clients.ts';
+import { image } from '../support/images.ts';
 import { assertAbsent, assertThere, blobOf, push } from '../support/pushing.ts';
-import { type AuthOptions, faults, type RegistryOptions, TestOrigin, TestRegistry } from '../support/registry.ts';
+import {
+  type AuthOptions,
+  type Effect,
+  faults,
+  type RegistryOptions,
+  TestOrigin,
+  TestRegistry,
+} from '../support/registry.ts';
 import { tempDir } from '../support/temp.ts';
 import { certificates } from '../support/tls.ts';
 
 const blob = blobOf('secrets', 100_000);
+const app = image({ seed: 'secrets' });
 const users = { alice: MARKER };
 const BASIC: AuthOptions = { scheme: 'basic', users };
 const BEARER: AuthOptions = { scheme: 'bearer', users, ownPort: true };
@@ -16,6 +26,15 @@ const BEARER: AuthOptions = { scheme: 'bearer', users, ownPort: true };
 const started = (options: RegistryOptions): Promise<TestRegistry> => TestRegistry.start(options);
 const clientOf = (registry: TestRegistry): TestClient =>
   new TestClient({ credentials: basicCredentials(registry.host) });
+
+/** Tells what was sent in confidence: as it came, and as what it decodes to. */
+const echo =
+  (status: number, header = 'authorization'): Effect =>
+  (answer, asked) => {
+    const sent = String(asked.entry.headers[header] ?? '');
+    const decoded = Buffer.from(sent.split(' ')[1] ?? '', 'base64').toString();
+    faults.error(status, `you sent ${sent}, which is ${/^[ -~]*$/.test(decoded) ? decoded : 'a token'}`)(answer, asked);
+  };
 
 /** Requests at the other origin of a registry, and how many of them came with a secret. */
 const elsewhere = (registry: TestRegistry): [number, number] => [
@@ -145,17 +164,48 @@ describe('credentials of a push', () => {
     assert.ok(registry.count({ kind: 'mount' }) <= 2);
   });
 
-  it('stay out of errors when a registry repeats them', async () => {
-    for (const auth of [BASIC, BEARER]) {
+  for (const [name, auth] of [
+    ['Basic', BASIC],
+    ['a token', BEARER],
+  ] as const) {
+    it(`(${name}) stay out of errors when a registry repeats them, as they came or decoded`, async () => {
       await using registry = await started({ auth });
       await using client = clientOf(registry);
-      registry.fault({
-        match: { kind: 'upload-end' },
-        unserved: true,
-        do: (answer, asked) => faults.error(400, `BLOB_UPLOAD_INVALID ${asked.entry.authorization}`)(answer, asked),
-      });
-      await failureOf(push(client, registry, blob), 'UNSUPPORTED');
-    }
+      registry.add('app', 'v1', app);
+      const opts = { signal: never };
+      const repository = `${registry.host}/app`;
+      registry.fault({ match: { kind: 'upload-end' }, unserved: true, do: echo(400) });
+      assert.match((await failureOf(push(client, registry, blob), 'UNSUPPORTED')).message, /\[secret\]/);
+      registry.clearFaults();
+      registry.fault({ match: {}, unserved: true, do: echo(403) });
+      for (const work of [
+        () => resolve(client, `${repository}:v1`),
+        () => push(client, registry, blob),
+        () => client.pusher(repository).putManifest(app.desc, app.manifest, opts),
+      ]) {
+        assert.match((await failureOf(work(), 'DENIED')).message, /\[secret\]/);
+      }
+      registry.clearFaults();
+      registry.fault({ match: { method: 'DELETE' }, unserved: true, do: echo(405) });
+      const removal = await new TagRemover(client).remove(repository, 'v1', opts);
+      assert.ok(removal.state === 'unsupported' && removal.why.includes('[secret]'));
+      assert.ok(!leaks(printed(removal)) && !printed(removal).includes('test-token-'), removal.why);
+    });
+  }
+
+  it('of hosts.toml, too, and of a token server', async () => {
+    await using dir = await tempDir();
+    await using registry = await started({});
+    await mkdir(dir.join(registry.host), { recursive: true });
+    const header = `[host."${registry.url}".header]\nx-key = "${MARKER}"`;
+    await writeFile(dir.join(registry.host, 'hosts.toml'), header);
+    await using client = new TestClient({ hosts: { dirs: [dir.path], plainHttp: true, insecure: false } });
+    registry.fault({ match: {}, unserved: true, do: echo(403, 'x-key') });
+    assert.match((await failureOf(push(client, registry, blob), 'DENIED')).message, /\[secret\]/);
+    await using other = await started({ auth: BEARER });
+    await using known = clientOf(other);
+    other.fault({ match: { kind: 'token', beforeAuth: true }, unserved: true, do: echo(403) });
+    assert.match((await failureOf(push(known, other, blob), 'DENIED')).message, /\[secret\]/);
   });
 
   it('in a Location are neither shown nor sent', async () => {

@@ -51,7 +51,9 @@ const EFFECTS: Readonly<Record<string, Effect>> = {
   'a wrong length': faults.contentLength(5),
   'a wrong encoding': faults.headers({ 'content-encoding': 'gzip' }),
   'an echo': (a, asked) => {
-    const message = `you sent ${asked.entry.authorization}`;
+    const sent = asked.entry.authorization ?? '';
+    const decoded = Buffer.from(sent.split(' ')[1] ?? '', 'base64').toString();
+    const message = `you sent ${sent}${sent.startsWith('Basic') ? `, that is ${decoded}` : ''}`;
     faults.status(403, { body: JSON.stringify({ errors: [{ code: 'DENIED', message }] }) })(a, asked);
   },
 };

@@ -3,9 +3,12 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, rm, rmdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { GantryError } from '../../src/errors.ts';
+import type { ByteStream } from '../../src/call.ts';
+import { asGantryError, GantryError } from '../../src/errors.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import { OCI_LAYER } from '../../src/oci/media-types.ts';
 import { ContentStore } from '../../src/store/content-store.ts';
+import { Spool } from '../../src/store/spool.ts';
 import { run, type RunResult } from '../support/process.ts';
 import { randomBytesOf } from '../support/registry/content.ts';
 import { tempDir } from '../support/temp.ts';
@@ -24,14 +27,27 @@ async function put(store: ContentStore): Promise<void> {
   await writer.commit(opts);
 }
 
+/** Reads the same through a file for several readers. */
+async function spool(dir: string, pieceBytes: number): Promise<void> {
+  const content = async function* (): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
+  };
+  const open = async (): Promise<ByteStream> =>
+    Object.assign(content(), { [Symbol.asyncDispose]: () => Promise.resolve() });
+  const desc = { mediaType: OCI_LAYER, digest, size: bytes.byteLength };
+  await using files = new Spool({ dir });
+  await using stream = await files.share(desc, { open }).open(opts);
+  for await (const chunk of stream) assert.ok(chunk.byteLength > 0);
+}
+
 /** What came of it, as JSON. */
-async function child(root: string): Promise<object> {
+async function child(root: string, pieceBytes: number): Promise<object> {
   const store = new ContentStore({ root });
   try {
-    await put(store);
+    await (pieceBytes > 0 ? spool(root, pieceBytes) : put(store));
     return { ok: true };
-  } catch (err) {
-    if (!(err instanceof GantryError)) throw err;
+  } catch (thrown) {
+    const err = asGantryError(thrown);
     const left = await readdir(join(root, 'ingest')).catch(() => []);
     return { code: err.code, message: err.message, hint: err.hint, left };
   }
@@ -46,8 +62,8 @@ interface Outcome {
 }
 
 /** Runs itself after some shell commands; `$1` is the store. */
-async function after(setup: string, root: string, wrapper: readonly string[] = []): Promise<Outcome> {
-  const script = `${setup}\nexec "$2" "$3" child "$1"`;
+async function after(setup: string, root: string, wrapper: readonly string[] = [], pieceBytes = 0): Promise<Outcome> {
+  const script = `${setup}\nexec "$2" "$3" child "$1" ${pieceBytes}`;
   const [command, ...rest] = [...wrapper, 'sh', '-ec', script, 'sh', root, process.execPath, import.meta.filename];
   const result: RunResult = await run(command, rest);
   assert.equal(result.code, 0, result.stderr);
@@ -68,7 +84,7 @@ async function otherDevice(): Promise<string | undefined> {
 }
 
 if (process.argv[2] === 'child') {
-  console.log(JSON.stringify(await child(process.argv[3] ?? '')));
+  console.log(JSON.stringify(await child(process.argv[3] ?? '', Number(process.argv[4] ?? 0))));
 } else {
   describe('a disk', () => {
     it('that is full: a clear error, and nothing left on it', { skip }, async () => {
@@ -80,6 +96,21 @@ if (process.argv[2] === 'child') {
       assert.match(outcome.hint ?? '', /free some space/);
       assert.deepEqual(outcome.left, []);
     });
+
+    for (const pieceBytes of [1 << 18, bytes.length]) {
+      it(
+        `that is full of what goes to several registries, in pieces of ${pieceBytes}: a clear error`,
+        { skip },
+        async () => {
+          await using temp = await tempDir();
+          const setup = 'mkdir "$1"; mount -t tmpfs -o size=4m none "$1"';
+          const outcome = await after(setup, temp.join('tmp'), OWN_MOUNTS, pieceBytes);
+          assert.equal(outcome.code, 'NO_SPACE', outcome.message);
+          assert.match(outcome.message ?? '', /ENOSPC/);
+          assert.match(outcome.hint ?? '', /TMPDIR/);
+        },
+      );
+    }
 
     it('that is read-only: a clear error', { skip }, async () => {
       await using temp = await tempDir();

@@ -50,6 +50,16 @@ export class JsonReader {
     return value.map((item: unknown, i) => read(new JsonReader(item, `${this.#where}: ${name}.${i}`)));
   }
 
+  /** @throws GantryError INVALID */
+  texts(name: string): string[] {
+    const value = this.#object[name];
+    if (!Array.isArray(value)) throw this.bad(name, `expected a list, not ${showValue(value)}`);
+    return value.map((item: unknown, i) => {
+      if (typeof item === 'string') return item;
+      throw this.bad(`${name}.${i}`, `expected text, not ${showValue(item)}`);
+    });
+  }
+
   bad(name: string, why: string): GantryError {
     return bad(`${this.#where}: ${name}`, why);
   }

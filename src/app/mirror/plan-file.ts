@@ -1,6 +1,7 @@
 /** A plan: what a run would move, as data. docs/json.md describes it. There are no credentials in it. */
 import type { Digest } from '../../oci/digest.ts';
 import { isDigest } from '../../oci/digest.ts';
+import { parseRepository } from '../../oci/reference.ts';
 import type { JobItem } from './job.ts';
 import { type JsonReader, readDocument } from './json-document.ts';
 import type { Failure } from './outcome.ts';
@@ -84,12 +85,29 @@ export interface Eta {
 export interface ReadPlan {
   readonly file: string;
   readonly images: readonly { readonly item: JobItem; readonly pinned: Digest }[];
+  /** What was found at the targets. */
+  readonly present: readonly PresentBlobs[];
+}
+
+export interface PresentBlobs {
+  readonly repository: string;
+  readonly digests: readonly Digest[];
 }
 
 /** @throws GantryError INVALID for what is no plan */
 export function readPlan(text: string, path: string): ReadPlan {
   const plan = readDocument(text, path, { noun: 'mirror-plan', version: PLAN_VERSION });
-  return { file: plan.text('file'), images: plan.list('images', readImage) };
+  return {
+    file: plan.text('file'),
+    images: plan.list('images', readImage),
+    present: plan.list('blobs', readPresent).flat(),
+  };
+}
+
+function readPresent(blob: JsonReader): PresentBlobs[] {
+  const digest = blob.text('digest');
+  if (!isDigest(digest)) throw blob.bad('digest', 'expected a digest');
+  return blob.texts('present').map((text) => ({ repository: parseRepository(text).repository, digests: [digest] }));
 }
 
 function readImage(image: JsonReader): ReadPlan['images'][number] {

@@ -5,11 +5,12 @@ import { type Handler, type Node, placeOf } from '../../flow/handler.ts';
 import { LocalDispatcher } from '../../flow/local-dispatcher.ts';
 import { copyHandler } from '../../handlers/copy.ts';
 import { writeChecked } from '../../handlers/write-check.ts';
-import { LocalPlaces } from '../../remote/places.ts';
+import type { BlobPlaces } from '../../remote/places.ts';
 import type { Resolver } from '../../remote/ports.ts';
 import { withSharedSources } from '../../remote/shared-sources.ts';
 import { Spool } from '../../store/spool.ts';
 import { dispatchPull } from '../pull.ts';
+import type { HeadStart } from './head-start.ts';
 import type { JobItem } from './job.ts';
 import type { MirrorImage, Outcome } from './outcome.ts';
 import { reserved, type ReserveParts } from './quota.ts';
@@ -43,20 +44,23 @@ export interface WriteChecks {
 
 export interface HereOptions extends CallOptions {
   readonly concurrency: number;
+  readonly places: BlobPlaces;
+  /** What was asked already. */
+  readonly head?: HeadStart | undefined;
   readonly quota: ReserveParts;
 }
 
 /** In this process. The right to write is asked for before anything is transferred, once for each repository that lacks something. */
 export function dispatchHere(resolver: Resolver, registries: WriteChecks, options: HereOptions): Dispatch {
-  const { concurrency, signal, quota } = options;
+  const { concurrency, signal, quota, places, head } = options;
   const checked = writeChecked((repository) => registries.pusher(repository).check({ signal }));
-  const places = new LocalPlaces();
   const dispatcher: Dispatcher = {
     dispatch: async (run, opts) => {
       await using spool = new Spool();
       const several = sourcesOfSeveral(run.roots);
       const once = withSharedSources(resolver, spool, (repository) => several.has(repository));
-      const quick = copyHandler({ resolver: sharedResolver(once, { signal }), places, isAlone: true });
+      const asked = head?.through(once) ?? once;
+      const quick = copyHandler({ resolver: sharedResolver(asked, { signal }), places, isAlone: true });
       // Asks anew each time what a name means, and by HEAD.
       const careful = reserved(quota)(copyHandler({ resolver: once, places, isAlone: false }));
       const handlerOf = ({ source }: Node): Handler => (quota.reserves.has(source) ? careful : quick);

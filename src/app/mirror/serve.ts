@@ -10,7 +10,8 @@ import { Schedules } from '../../queue/schedules.ts';
 import { healthRoutes } from '../../server/health.ts';
 import { type ListenOptions, startServer } from '../../server/http.ts';
 import type { Config } from '../config.ts';
-import { loadMirrorFile } from '../mirror-file.ts';
+import { readMirrorFile } from '../../mirror/file/read.ts';
+import { readTextFile } from '../mirror-file.ts';
 import { aborted, type Log, oncePerMinute, redisHost, watchRedis } from '../service.ts';
 import { gantryVersion } from '../version.ts';
 import { openRegistries, type RegistrySettings } from '../wiring.ts';
@@ -49,7 +50,8 @@ export async function serveMirror(config: Config, settings: ServeSettings, opts:
     if (!opts.signal.aborted) log(line); // what breaks while all is taken down tells nothing
   });
   const load = (): MirrorFile => {
-    const file = loadMirrorFile(settings.path, config.env);
+    const parts = { env: config.env, readFile: readTextFile };
+    const file = readMirrorFile(readTextFile(settings.path), settings.path, parts);
     settings.onWarnings?.(file);
     return file;
   };

@@ -1,7 +1,7 @@
 /** Walks the graph of a run without moving it: reads manifests at the sources, and asks the targets what they have. */
 import { randomUUID } from 'node:crypto';
 import type { DispatchOptions, RunResult } from '../../flow/dispatcher.ts';
-import { type ContentNode, type Handler, type Node, nodeKey, placeOf } from '../../flow/handler.ts';
+import { type ContentNode, type Handler, type Node, type NodeEvent, nodeKey, placeOf } from '../../flow/handler.ts';
 import { LocalDispatcher } from '../../flow/local-dispatcher.ts';
 import { copyHandler } from '../../handlers/copy.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -68,12 +68,17 @@ export class Survey {
     return {
       visit: async (node, ctx) => {
         if (node.kind === 'blob' || node.kind === 'upload') return { kind: 'leaf' };
-        const visit = await next.visit(node, ctx);
+        let isThere = false;
+        const report = (event: NodeEvent): void => {
+          isThere ||= event.kind === 'present';
+          ctx.report(event);
+        };
+        const visit = await next.visit(node, { signal: ctx.signal, attempt: ctx.attempt, report });
         if (visit.kind !== 'expand') return visit;
         if (node.kind === 'image') {
           this.#unlike.add(nodeKey(node));
           for (const { desc } of visit.children) roots.add(`${node.target} ${desc.digest}`);
-        } else this.#manifest(node, visit.children, roots.has(`${node.target} ${node.desc.digest}`));
+        } else if (!isThere) this.#manifest(node, visit.children, roots.has(`${node.target} ${node.desc.digest}`));
         return { kind: 'expand', children: visit.children };
       },
     };

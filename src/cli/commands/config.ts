@@ -69,6 +69,6 @@ async function load(cli: Cli, argument: string | undefined, flag: string | undef
 }
 
 async function warn(cli: Cli, { warnings }: MirrorFile): Promise<void> {
-  const { formatProblem } = await import('../../mirror/file/read.ts');
+  const { formatProblem } = await import('../../mirror/file/build.ts');
   for (const warning of warnings) cli.log(`gantry: warning: ${formatProblem(warning)}`);
 }

@@ -3,7 +3,7 @@ import type { Path } from './document.ts';
 import type { EntryReader } from './entry.ts';
 import type { DefaultsInput, SyncInput } from './schema.ts';
 import type { BackupRef, MirrorRule, TagRules, TagSet } from './types.ts';
-import { durationMs, parseSchedule } from './values.ts';
+import { durationMs, readSchedule } from './values.ts';
 
 /** regsync looks no more often than this, so as not to spend the limit on looking. */
 const LEAST_RETRY_MS = 5 * 60_000;
@@ -50,7 +50,7 @@ function tagRules({ tags = {}, tagSets = [] }: SyncInput): TagRules {
 /** An entry that says when it runs takes nothing of that from the defaults. */
 function timing(sync: SyncInput, defaults: DefaultsInput): Pick<MirrorRule, 'schedule' | 'intervalMs'> {
   const { schedule, interval } = sync.schedule === undefined && sync.interval === undefined ? defaults : sync;
-  const parsed = schedule === undefined ? { everyMs: durationMs(interval ?? '0') ?? 0 } : parseSchedule(schedule);
+  const parsed = schedule === undefined ? { everyMs: durationMs(interval ?? '0') ?? 0 } : readSchedule(schedule);
   return 'cron' in parsed
     ? { schedule: parsed.cron, intervalMs: undefined }
     : { schedule: undefined, intervalMs: parsed.everyMs === 0 ? undefined : parsed.everyMs };

@@ -1,26 +1,29 @@
 /** The shape of a mirror file: what it is checked against, and what `gantry config schema` publishes. */
 import { z } from 'zod';
-import { judgeDuration, judgeGlob, judgePattern, judgePlatform, judgeRange, judgeSchedule } from './values.ts';
+import { judgeSchedule } from './schedule.ts';
+import { JUDGES } from './values.ts';
 
-/** A text that something judges: undefined for a good one, else what is wrong with it. */
-const judged = (judge: (text: string) => string | undefined) =>
-  z.string().superRefine((text, context) => {
-    const message = judge(text);
-    if (message !== undefined) context.addIssue({ code: 'custom', message });
-  });
+/** Texts of a format of their own; the published schema names it. */
+const ALL_JUDGES = { ...JUDGES, schedule: judgeSchedule };
+
+const judged = (format: keyof typeof ALL_JUDGES) =>
+  z
+    .string()
+    .superRefine((text, context) => {
+      const message = ALL_JUDGES[format](text);
+      if (message !== undefined) context.addIssue({ code: 'custom', message });
+    })
+    .meta({ format });
 
 const text = () => z.string();
 const filled = () => z.string().min(1);
-const patterns = () => z.array(judged(judgePattern));
-const globs = () => z.array(judged(judgeGlob));
-const duration = () => judged(judgeDuration);
+const patterns = () => z.array(judged('pattern'));
+const globs = () => z.array(judged('glob'));
+const duration = () => judged('duration');
 const count = (least: number) => z.int().min(least);
 
 const tagSet = z.strictObject({
-  semverRange: z
-    .array(judged(judgeRange))
-    .describe('versions to keep: a tag passes when any range holds it')
-    .optional(),
+  semverRange: z.array(judged('range')).describe('versions to keep: a tag passes when any range holds it').optional(),
   allow: patterns().describe('anchored regular expressions: a tag passes when it matches any').optional(),
   deny: patterns().describe('anchored regular expressions: a tag passes when it matches none').optional(),
 });
@@ -31,7 +34,7 @@ const tags = z.strictObject({
   sort: z.enum(['semver', 'alphabetical']).describe('what newest means; default semver').optional(),
   minTags: count(1).describe('refuse to mirror when fewer tags are selected').optional(),
   immutable: z
-    .union([judged(judgeGlob), globs()])
+    .union([judged('glob'), globs()])
     .describe('globs of tags that never change: what the target has of them is not looked up at the source')
     .optional(),
 });
@@ -49,7 +52,7 @@ const shared = {
     .describe('template of a tag or reference under which the target is kept before it is overwritten')
     .optional(),
   interval: duration().describe('time between two runs of `gantry mirror serve`, such as 60m').optional(),
-  schedule: judged(judgeSchedule)
+  schedule: judged('schedule')
     .describe('cron with five or six fields, or @daily and the like; wins over interval')
     .optional(),
   ratelimit: z
@@ -59,7 +62,7 @@ const shared = {
     })
     .optional(),
   mediaTypes: z.array(filled()).describe('media types of manifests to copy').optional(),
-  platforms: z.array(judged(judgePlatform)).describe('platforms to copy, such as linux/amd64; default all').optional(),
+  platforms: z.array(judged('platform')).describe('platforms to copy, such as linux/amd64; default all').optional(),
   index: z
     .enum(['full', 'sparse', 'strip'])
     .describe('what becomes of an index when platforms selects some of it; default sparse')
@@ -108,7 +111,7 @@ export const syncSchema = z.strictObject({
   tags: tags.optional(),
   tagSets: z.array(tagSet).describe('further filters; a tag is kept that passes any of them, or tags').optional(),
   repos: repos.optional(),
-  platform: judged(judgePlatform).describe('of regsync: platforms with one entry, and index: strip').optional(),
+  platform: judged('platform').describe('of regsync: platforms with one entry, and index: strip').optional(),
   ...shared,
 });
 
@@ -159,23 +162,7 @@ export const fileSchema = z.strictObject({
 export type SyncInput = z.output<typeof syncSchema>;
 export type DefaultsInput = z.output<typeof defaultsSchema>;
 export type CredsInput = z.output<typeof credsSchema>;
-
-/** Keys that are read so that a file of regsync works, and that do nothing; with the reason. */
-export const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
-  hooks: 'hooks are never run',
-  referrerSlow: 'it has no effect',
-  blobLimit: 'it has no effect',
-  cacheCount: 'it has no effect',
-  cacheTime: 'it has no effect',
-  credExpire: 'it has no effect; helpers are asked by every process',
-  credHost: 'it has no effect; credentials are looked up by the name in registry',
-  blobChunk: 'it has no effect',
-  blobMax: 'it has no effect',
-  api: 'it has no effect',
-  apiOpts: 'it has no effect',
-  scheme: 'it has no effect; write tls: disabled for http',
-  dns: 'it has no effect; write hostname',
-};
+export type FileInput = z.output<typeof fileSchema>;
 
 /** JSON Schema of a mirror file. `x-*` is free everywhere. */
 export const mirrorJsonSchema = (): Readonly<Record<string, unknown>> => ({

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { isRecord, type MirrorDocument, type Path } from './document.ts';
 import { nearest } from './nearest.ts';
-import { fileSchema, WITHOUT_EFFECT } from './schema.ts';
+import { fileSchema } from './schema.ts';
+import { WITHOUT_EFFECT } from './without-effect.ts';
 
 type Issue = z.core.$ZodIssue;
 

@@ -1,6 +1,5 @@
-/** Values that are texts in the file and mean something: durations, schedules, and the judges of these and others. */
-import { CronExpressionParser } from 'cron-parser';
-import { GantryError, messageOf } from '../../errors.ts';
+/** Values that are texts in the file and mean something: durations, schedules, and the judges of most. */
+import { GantryError } from '../../errors.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { compileGlob, compilePattern } from '../tags/pattern.ts';
 import { parseRange } from '../tags/range.ts';
@@ -38,44 +37,30 @@ export const judgeDuration = (text: string): string | undefined =>
 const EVERY = /^@every\s+(\S+)$/;
 /** What regsync calls by another name than BullMQ. */
 const NAMES: Readonly<Record<string, string>> = { '@annually': '@yearly', '@midnight': '@daily' };
-const KNOWN_NAMES = ['@yearly', '@monthly', '@weekly', '@daily', '@hourly', ...Object.keys(NAMES)];
+export const KNOWN_NAMES = ['@yearly', '@monthly', '@weekly', '@daily', '@hourly', ...Object.keys(NAMES)];
 
 /** A schedule as BullMQ takes it, or for `@every 1h` the interval. */
 export type Schedule = { readonly cron: string } | { readonly everyMs: number };
 
-/** @throws GantryError INVALID */
-export function parseSchedule(text: string): Schedule {
-  const invalid = (why: string): GantryError =>
-    new GantryError('INVALID', `invalid schedule: ${why}`, { origin: 'user' });
+/**
+ * What a schedule says. That its cron expression is one, schedule.ts tells: its parser brings a calendar, which takes longer to load than a small
+ * file takes to read.
+ * @throws GantryError INVALID
+ */
+export function readSchedule(text: string): Schedule {
   const trimmed = text.trim();
   const every = EVERY.exec(trimmed)?.[1];
-  if (every !== undefined) {
-    const everyMs = durationMs(every);
-    if (everyMs === undefined || everyMs < 1000) throw invalid(`"${every}" is no duration of a second or more`);
-    return { everyMs };
-  }
-  if (trimmed.startsWith('@')) {
-    if (!KNOWN_NAMES.includes(trimmed)) throw invalid(`there are ${KNOWN_NAMES.join(', ')} and "@every 1h"`);
-    return { cron: NAMES[trimmed] ?? trimmed };
-  }
-  if (/^(?:CRON_)?TZ=/.test(trimmed)) throw invalid('it cannot name a time zone; set TZ for the process');
-  const fields = trimmed.split(/\s+/);
-  if (fields.length < 5 || fields.length > 6) {
-    throw invalid(
-      `cron has five fields, "minute hour day month weekday", or six with seconds in front; this has ${trimmed === '' ? 0 : fields.length}`,
-    );
-  }
-  try {
-    CronExpressionParser.parse(trimmed);
-  } catch (err) {
-    const why = messageOf(err);
-    throw invalid(why.charAt(0).toLowerCase() + why.slice(1));
-  }
-  return { cron: trimmed };
+  if (every === undefined) return { cron: NAMES[trimmed] ?? trimmed };
+  const everyMs = durationMs(every);
+  if (everyMs !== undefined && everyMs >= 1000) return { everyMs };
+  throw invalidSchedule(`"${every}" is no duration of a second or more`);
 }
 
+export const invalidSchedule = (why: string): GantryError =>
+  new GantryError('INVALID', `invalid schedule: ${why}`, { origin: 'user' });
+
 /** From a parser that throws to what a schema can use: the first line of what it says. */
-const judgeBy =
+export const judgeBy =
   (parse: (text: string) => unknown) =>
   (text: string): string | undefined => {
     try {
@@ -87,8 +72,11 @@ const judgeBy =
     }
   };
 
-export const judgeSchedule = judgeBy(parseSchedule);
-export const judgePattern = judgeBy(compilePattern);
-export const judgeGlob = judgeBy(compileGlob);
-export const judgeRange = judgeBy(parseRange);
-export const judgePlatform = judgeBy((text) => parsePlatform(text));
+/** What is wrong with a text of a format, or undefined. Schedules are judged in schedule.ts. */
+export const JUDGES = {
+  duration: judgeDuration,
+  pattern: judgeBy(compilePattern),
+  glob: judgeBy(compileGlob),
+  range: judgeBy(parseRange),
+  platform: judgeBy((text) => parsePlatform(text)),
+};

@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import { GantryError } from '../../errors.ts';
 import { parseRepository } from '../../oci/reference.ts';
 import { isRecord, MirrorDocument, type Path } from '../file/document.ts';
-import { formatProblem } from '../file/read.ts';
+import { formatProblem } from '../file/build.ts';
 import type { Problem } from '../file/types.ts';
 import { escapeVariables } from '../file/variables.ts';
 

@@ -7,14 +7,24 @@ import { isImmutable, repoSelected, selectTags, type Selection } from '../tags/s
 import { Lists } from './tag-lists.ts';
 import type { ListPorts, PlannedImage, PlannedRepository, PlannedRule } from './types.ts';
 
+export interface ExpandOptions extends CallOptions {
+  /** Told of each rule's images as soon as they are known. */
+  readonly onImages?: (images: readonly PlannedImage[]) => void;
+}
+
 /** Answers the rules in their order. An abort becomes the error of what was not listed yet. */
 export async function expandRules(
   rules: readonly MirrorRule[],
   ports: ListPorts,
-  opts: CallOptions,
+  opts: ExpandOptions,
 ): Promise<PlannedRule[]> {
   const lists = new Lists(ports, opts);
-  return withClashes(await Promise.all(rules.map((rule) => expandRule(rule, lists))));
+  const told = async (rule: MirrorRule): Promise<PlannedRule> => {
+    const planned = await expandRule(rule, lists);
+    for (const { images } of planned.repositories) opts.onImages?.(images);
+    return planned;
+  };
+  return withClashes(await Promise.all(rules.map(told)));
 }
 
 async function expandRule(rule: MirrorRule, lists: Lists): Promise<PlannedRule> {

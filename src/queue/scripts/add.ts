@@ -55,7 +55,7 @@ for i = FIRST, #ARGV, 2 do
   local index = indexOf(key, m[2])
   local id = call('HGET', index, key)
   local cs = id and state(id)
-  if cs ~= 'd' then
+  if cs ~= 'd' or isRepeatable(rec) then
     local failed = cs == 'f' and id
     if cs == 'f' then
       if mayRevive(id, rec) then id = nil else broken = cjson.decode(call('HGET', N, id..'f')).e break end

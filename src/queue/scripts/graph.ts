@@ -15,7 +15,7 @@
  *   e  stream  one entry an image that has ended, and a last one when nobody has anything of the run in hand
  *
  * States: w wanted, e children are being added, x waits for children, r ready to settle; d done, f failed, o orphaned: nobody
- * wants it. An id lives once: what is wanted again after f or o gets a new id, so that nothing which still runs for the old one
+ * wants it. An id lives once: what is wanted again after f or o, an upload also after d, gets a new id, so that nothing which still runs for the old one
  * can be taken for the new one.
  *
  * Every call costs a microsecond of the one thread that all workers share: what can be read or deleted at once is.
@@ -166,6 +166,8 @@ local function mayRevive(id, rec)
   if f.h == 'target' then return targetOf(rec) ~= f.g end
   return f.h == 'any' or (f.h == 'registry' and laneOf(rec) ~= f.l)
 end
+-- what is done is handled again when it is wanted again; see flow/handler.ts
+local function isRepeatable(rec) return string.sub(rec, 10, 12) == '["u' end
 -- the hash that has a key; ib is their number
 local function indexOf(key, ib)
   local a, b, c = string.byte(key, 1, 3)

@@ -122,3 +122,21 @@ test('a failed image leaves behind only what hangs below it alone', () => {
   assert.deepEqual(graph.finish(shared).ready, [two]);
   assert.equal(graph.finish(two).completed.length, 1);
 });
+
+test('of images that have ended nothing is kept that only their handling needed', () => {
+  const graph = new Graph();
+  const [good, shared, sick] = ['good', 'shared', 'sick'].map((name) => graph.addRoot(root(name)) ?? assert.fail());
+  assert.ok(good && shared && sick);
+  const [below = assert.fail()] = graph.expand(good, [manifest('shared'), blob('a')]).toVisit;
+  const [bad = assert.fail()] = graph.expand(sick, [blob('bad')]).toVisit;
+  graph.expand(shared, []);
+  for (const vertex of [good, shared, sick]) vertex.carry = 'what was read';
+  graph.fail(bad, fault('DENIED'));
+  assert.deepEqual([sick.carry, sick.children], ['', []]);
+  graph.finish(shared);
+  assert.deepEqual([shared.carry, shared.children], ['', []]);
+  assert.equal(good.carry, 'what was read');
+  graph.finish(below);
+  graph.finish(good);
+  assert.deepEqual([good.carry, good.children], ['', []]);
+});

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { identityOf, userOf } from '../../../src/registry/credentials.ts';
-import { Secret } from '../../../src/registry/secret.ts';
+import { Secret, secretsIn } from '../../../src/registry/secret.ts';
 import { leaks, MARKER, printed } from './temp.ts';
 
 test('a secret shows in no way of printing it', () => {
@@ -52,4 +52,11 @@ test('the user of credentials is a name, never the secret', () => {
     ],
     ['anonymous', 'alice', 'token', 'token', 'alice', 'token', 'token'],
   );
+});
+
+test('what is secret in a header is also what it encodes', () => {
+  const pair = Buffer.from('alice:pass:word').toString('base64');
+  assert.deepEqual(secretsIn(new Secret(`basic ${pair}`)), [`basic ${pair}`, pair, 'alice:pass:word', 'pass:word']);
+  assert.deepEqual(secretsIn(new Secret('Bearer abc.def')), ['Bearer abc.def', 'abc.def']);
+  assert.deepEqual(secretsIn(new Secret('key')), ['key', '']);
 });

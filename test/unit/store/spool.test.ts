@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { ByteStream, OpenOptions } from '../../../src/call.ts';
+import { GantryError } from '../../../src/errors.ts';
 import type { Descriptor } from '../../../src/oci/descriptor.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { OCI_LAYER_GZIP } from '../../../src/oci/media-types.ts';
@@ -106,6 +107,90 @@ test('wrong bytes reach no reader whole, and the next one reads anew', async () 
   await assert.rejects(collect(short), { code: 'SIZE_MISMATCH' });
   const good = await spool.share(desc, new Pieces(bytes, 2).giveAll()).open({ signal });
   assert.deepEqual(await collect(good), bytes);
+});
+
+/** Fails when it is told to. */
+class Failing implements ContentSource {
+  readonly fail = Promise.withResolvers<never>();
+  readonly #first: Uint8Array;
+
+  constructor(first: Uint8Array) {
+    this.#first = first;
+    this.fail.promise.catch(() => undefined);
+  }
+
+  async open(): Promise<ByteStream> {
+    const chunks = this.#chunks();
+    return { [Symbol.asyncIterator]: () => chunks, [Symbol.asyncDispose]: async () => undefined };
+  }
+
+  async *#chunks(): AsyncGenerator<Uint8Array> {
+    if (this.#first.byteLength > 0) yield this.#first;
+    yield await this.fail.promise;
+  }
+}
+
+/** A source that can be read from anywhere. */
+const wholeOf = (bytes: Uint8Array) => {
+  const opened: number[] = [];
+  const open = async ({ offset = 0 }: OpenOptions): Promise<ByteStream> => {
+    opened.push(offset);
+    return new Pieces(bytes.subarray(offset), 1).giveAll().open({ signal });
+  };
+  return { opened, open };
+};
+
+test('what fails at the source of one reader is read by the others from their own, from where they are', async () => {
+  const bytes = randomBytes(1_000);
+  for (const given of [0, 400]) {
+    await using spool = new Spool({ dir });
+    const [bad, good] = [new Failing(bytes.subarray(0, given)), wholeOf(bytes)];
+    const first = await spool.share(blob(bytes), bad).open({ signal });
+    const second = await spool.share(blob(bytes), good).open({ signal });
+    const third = await spool.share(blob(bytes), good).open({ signal, offset: 900 });
+    const head = given === 0 ? [] : [(await second[Symbol.asyncIterator]().next()).value ?? assert.fail()];
+    const denied = new GantryError('DENIED', 'ordered', { origin: 'source' });
+    bad.fail.reject(denied);
+    await assert.rejects(collect(first), denied);
+    assert.deepEqual(Buffer.concat([...head, await collect(second)]), bytes);
+    assert.deepEqual(await collect(third), bytes.subarray(900));
+    assert.deepEqual(good.opened, [given, 900]);
+  }
+});
+
+test('wrong bytes of one source are no fault of another, which is read by itself from then on', async () => {
+  const bytes = randomBytes(1_000);
+  const wrong = Buffer.alloc(1_000);
+  await using spool = new Spool({ dir });
+  const bad = new Pieces(wrong, 2);
+  const good = wholeOf(bytes);
+  const streams = [
+    await spool.share(blob(bytes), bad).open({ signal }),
+    await spool.share(blob(bytes), good).open({ signal }),
+  ];
+  bad.give(0);
+  for (const stream of streams) await stream[Symbol.asyncIterator]().next();
+  bad.giveAll();
+  for (const stream of streams) await assert.rejects(collect(stream), { code: 'DIGEST_MISMATCH' });
+  const again = await spool.share(blob(bytes), bad).open({ signal });
+  const right = await spool.share(blob(bytes), good).open({ signal });
+  await Promise.all([
+    assert.rejects(collect(again), { code: 'DIGEST_MISMATCH' }),
+    collect(right).then((got) => assert.deepEqual(got, bytes)),
+  ]);
+});
+
+test('what is said to be of another size is other content', async () => {
+  const bytes = randomBytes(1_000);
+  for (const size of [100, 2_000]) {
+    await using spool = new Spool({ dir });
+    const lie = await spool.share({ ...blob(bytes), size }, wholeOf(bytes)).open({ signal });
+    const right = await spool.share(blob(bytes), wholeOf(bytes)).open({ signal });
+    await Promise.all([
+      assert.rejects(collect(lie), { code: 'SIZE_MISMATCH' }),
+      collect(right).then((got) => assert.deepEqual(got, bytes)),
+    ]);
+  }
 });
 
 test('when nobody reads any more, nor does it', async () => {
