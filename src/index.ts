@@ -136,7 +136,7 @@ export { filterPlatforms } from './handlers/platform.ts';
 export { imageNode, pullHandler, type PullParts } from './handlers/pull.ts';
 
 export { RegistryClient, type RegistryClientOptions } from './registry/client.ts';
-export { Secret } from './registry/secret.ts';
+export { Secret } from './secret.ts';
 export { ContentStore, type ContentStoreOptions } from './store/content-store.ts';
 
 export { type Archives, openArchives } from './archive/archives.ts';

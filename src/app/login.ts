@@ -1,5 +1,5 @@
 import type { CallOptions } from '../call.ts';
-import type { Secret } from '../registry/secret.ts';
+import type { Secret } from '../secret.ts';
 import type { Config } from './config.ts';
 import { openRegistries, type RegistrySettings } from './wiring.ts';
 

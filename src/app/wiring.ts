@@ -4,7 +4,7 @@ import { GantryError } from '../errors.ts';
 import { RegistryClient, type RegistryClientOptions } from '../registry/client.ts';
 import type { CredentialSources } from '../registry/credentials.ts';
 import type { HostsConfig } from '../registry/hosts.ts';
-import { Secret } from '../registry/secret.ts';
+import { Secret } from '../secret.ts';
 import type { RequestBudget } from '../remote/budget.ts';
 import type { RegistryObserver } from '../remote/observer.ts';
 import { ResolverTable } from '../remote/resolvers.ts';

@@ -1,3 +1,5 @@
+import type { CallOptions } from '../call.ts';
+
 /** A counting semaphore whose waiters can give up. First come, first served. */
 export class Slots {
   #free: number;
@@ -45,4 +47,24 @@ export class Slots {
       signal.addEventListener('abort', stop, { once: true });
     });
   }
+}
+
+/** Works on all items, so many at a time; answers in their order. The first that fails fails all. */
+export function inParallel<T, R>(
+  items: readonly T[],
+  atATime: number,
+  { signal }: CallOptions,
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const slots = new Slots(atATime);
+  return Promise.all(
+    items.map(async (item) => {
+      const leave = await slots.take(signal);
+      try {
+        return await work(item);
+      } finally {
+        leave();
+      }
+    }),
+  );
 }

@@ -20,7 +20,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Resolver } from '../remote/ports.ts';
 import { fitsGlob } from './artifact-filter.ts';
-import { atTarget } from './at-target.ts';
+import { atTarget } from '../remote/registry-errors.ts';
 import { joinCarry, type OwnCarry, splitCarry } from './attached-carry.ts';
 import { type Found, FoundAttached, NOTHING } from './attached-found.ts';
 import type { AttachedSelection, Selections } from './copy-selection.ts';

@@ -6,7 +6,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseLocation } from '../oci/location.ts';
 import type { Resolver } from '../remote/ports.ts';
-import { atTarget } from './at-target.ts';
+import { atTarget } from '../remote/registry-errors.ts';
 import type { ManifestCache } from './manifest-cache.ts';
 
 export interface BackupParts {

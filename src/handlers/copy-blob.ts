@@ -3,7 +3,7 @@ import type { CallOptions } from '../call.ts';
 import { isCode } from '../errors.ts';
 import type { ContentNode, HandlerContext, Visit } from '../flow/handler.ts';
 import { placeOf } from '../flow/handler.ts';
-import { Slots } from '../flow/slots.ts';
+import { inParallel } from '../flow/slots.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { BlobPlaces, Place } from '../remote/places.ts';
 import type { ContentSource, Resolver } from '../remote/ports.ts';
@@ -63,7 +63,7 @@ export class BlobCopy {
     );
     const absent = blobs.filter((_desc, i) => places[i]?.isHere !== true);
     if (absent.length === 0) return [];
-    const here = await this.#each(absent, ctx, (desc) =>
+    const here = await inParallel(absent, MOUNTS, ctx, (desc) =>
       this.#once(`${target} ${desc.digest}`, ctx, () => this.#shareOne(desc, target, ctx)),
     );
     return absent.filter((_desc, i) => here[i] !== true);
@@ -104,27 +104,13 @@ export class BlobCopy {
   /** The registry says that something is missing: forgets what is believed of these blobs, and asks. Answers those that are not there. */
   async recheck(target: string, blobs: readonly Descriptor[], opts: CallOptions): Promise<Descriptor[]> {
     const { places, resolver } = this.#parts;
-    const here = await this.#each(blobs, opts, (desc) => resolver.pusher(target).has('blob', desc, opts));
+    const here = await inParallel(blobs, MOUNTS, opts, (desc) => resolver.pusher(target).has('blob', desc, opts));
     await places.forget(
       target,
       blobs.map(({ digest }) => digest),
       opts,
     );
     return blobs.filter((_desc, i) => here[i] !== true);
-  }
-
-  async #each<T, R>(items: readonly T[], { signal }: CallOptions, work: (item: T) => Promise<R>): Promise<R[]> {
-    const slots = new Slots(MOUNTS);
-    return Promise.all(
-      items.map(async (item) => {
-        const leave = await slots.take(signal);
-        try {
-          return await work(item);
-        } finally {
-          leave();
-        }
-      }),
-    );
   }
 
   async #mount(desc: Descriptor, target: string, from: string | undefined, opts: CallOptions): Promise<boolean> {

@@ -5,7 +5,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import type { Fetcher } from '../remote/ports.ts';
-import { atTarget } from './at-target.ts';
+import { atTarget } from '../remote/registry-errors.ts';
 
 /** Manifests of some thousand open images; what falls out is read again. */
 const MAX_BYTES = 32 << 20;

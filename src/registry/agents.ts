@@ -7,7 +7,7 @@ import Agent from 'undici/lib/dispatcher/agent.js';
 import { GantryError } from '../errors.ts';
 import { guardedLookup, mayBePublicHost } from './address.ts';
 import { proxyFor, type ProxyConfig } from './proxy.ts';
-import { Secret } from './secret.ts';
+import { Secret } from '../secret.ts';
 import { tunnelConnector } from './tunnel.ts';
 
 /** How a host is reached, beyond its URL. One object per host: connections are shared by its identity. */

@@ -5,7 +5,7 @@ import { isAbsolute, join } from 'node:path';
 import type { CallOptions } from '../call.ts';
 import { GantryError, messageOf } from '../errors.ts';
 import { pairCredentials, type Credentials } from './docker-config.ts';
-import type { Secret } from './secret.ts';
+import type { Secret } from '../secret.ts';
 
 export interface HelperOptions extends CallOptions {
   /** The environment of the program, with the PATH it is looked for in. */

@@ -12,7 +12,7 @@ import {
   type DockerConfig,
 } from './docker-config.ts';
 import { registryName } from './registry-name.ts';
-import type { Secret } from './secret.ts';
+import type { Secret } from '../secret.ts';
 import { SharedCalls } from './shared-calls.ts';
 
 export type { Credentials } from './docker-config.ts';

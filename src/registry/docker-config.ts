@@ -2,7 +2,7 @@
 import type { GantryError } from '../errors.ts';
 import { parseJsonTree, type JsonObject, type JsonTree } from './json-tree.ts';
 import { canonicalHost } from './registry-name.ts';
-import { Secret } from './secret.ts';
+import { Secret } from '../secret.ts';
 import { decodeText, errorAt, readSmallFile } from './small-file.ts';
 
 export type Credentials =

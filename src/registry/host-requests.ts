@@ -11,7 +11,8 @@ import { isRedirect, MAX_REDIRECTS, nextUrl, tooManyRedirects } from './redirect
 import { safeUrl } from './redact.ts';
 import { canonicalHost } from './registry-name.ts';
 import type { RegistryRequest, RegistryResponse } from './requests.ts';
-import { type Secret, secretsIn } from './secret.ts';
+import { type Secret } from '../secret.ts';
+import { secretsIn } from './secret.ts';
 import { type AuthTarget, registryOf, Tokens } from './tokens.ts';
 import type { HttpRequest, HttpResponse, Route, Transport } from './transport.ts';
 

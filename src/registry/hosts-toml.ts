@@ -2,7 +2,7 @@
 import { parse, TomlError } from 'smol-toml';
 import { GantryError } from '../errors.ts';
 import { ALL_CAPABILITIES, type Capability } from './capability.ts';
-import { Secret } from './secret.ts';
+import { Secret } from '../secret.ts';
 import { positionOf } from './toml-position.ts';
 
 /** A header that requests to a host carry. The value may be a token. */

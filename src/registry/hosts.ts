@@ -8,7 +8,7 @@ import { GantryError } from '../errors.ts';
 import { ALL_CAPABILITIES, type Capability } from './capability.ts';
 import type { HostHeader, HostTable } from './hosts-toml.ts';
 import { canonicalHost, registryName } from './registry-name.ts';
-import { Secret } from './secret.ts';
+import { Secret } from '../secret.ts';
 import { decodeText, ioError, isMissing, readSmallFile } from './small-file.ts';
 
 export type { Capability } from './capability.ts';

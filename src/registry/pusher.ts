@@ -5,7 +5,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseRepository } from '../oci/reference.ts';
 import type { ContentKind, ContentSource, PushOptions, Pusher } from '../remote/ports.ts';
-import { targetError } from '../remote/registry-errors.ts';
+import { atTarget, targetError } from '../remote/registry-errors.ts';
 import { BlobPush, type RegistryHabits } from './blob-push.ts';
 import { hasContent, lookupTag, putManifest } from './put-manifest.ts';
 import type { PlaceHolder, RegistryRequests } from './requests.ts';
@@ -92,13 +92,5 @@ export class RegistryPusher implements Pusher {
     if (this.#sessions.size <= MAX_OPEN_SESSIONS || oldest === undefined) return;
     this.#sessions.delete(oldest[0]);
     await cancelUpload(this.#upload, oldest[1], opts);
-  }
-}
-
-async function atTarget<T>(digest: string | undefined, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (err) {
-    throw targetError(err, digest);
   }
 }

@@ -4,7 +4,7 @@ import type * as https from 'node:https';
 import type { Socket } from 'node:net';
 import buildConnector from 'undici/lib/core/connect.js';
 import { GantryError } from '../errors.ts';
-import type { Secret } from './secret.ts';
+import type { Secret } from '../secret.ts';
 
 export interface TunnelOptions {
   readonly proxy: URL;

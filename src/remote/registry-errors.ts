@@ -78,6 +78,15 @@ export function targetError(thrown: unknown, digest: string | undefined): Gantry
   return changed(err, { origin: 'target', digest: err.digest ?? digest });
 }
 
+/** Asks a target by what knows no sides and takes all for sources. */
+export async function atTarget<T>(digest: string | undefined, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (err) {
+    throw targetError(err, digest);
+  }
+}
+
 function changed(err: GantryError, details: Readonly<Record<string, unknown>>): GantryError {
   const { origin, cause, retryAfterMs, status, host, hint, digest } = err;
   const all = { origin, cause, retryAfterMs, status, host, hint, digest, ...details };

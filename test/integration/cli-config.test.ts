@@ -35,7 +35,7 @@ test('validate and print say what gantry makes of a file', async () => {
     const printed = await user.sh(`cd "$HOME" && gantry config print ${args}`, { WHERE: 'there' });
     assert.equal(printed.code, 0, printed.stderr);
     assert.match(printed.stdout, /targets:\n {6}- r\.io\/there\/alpine\n/);
-    assert.match(printed.stdout, /pass: "\[hidden\]"/);
+    assert.match(printed.stdout, /pass: "\[secret\]"/);
     assert.doesNotMatch(printed.stdout + printed.stderr, /hunter2/);
   }
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
-import { Secret } from '../../src/registry/secret.ts';
+import { Secret } from '../../src/secret.ts';
 import { failureOf, fetchWhole, firstLayer, MARKER, resolve, TestClient } from '../support/clients.ts';
 import { image } from '../support/images.ts';
 import {

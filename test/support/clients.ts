@@ -7,7 +7,7 @@ import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { RegistryClient, type RegistryClientOptions } from '../../src/registry/client.ts';
-import { Secret } from '../../src/registry/secret.ts';
+import { Secret } from '../../src/secret.ts';
 import type { ContentKind, Resolved } from '../../src/remote/ports.ts';
 import type { Image } from './images.ts';
 import type { TestRegistry } from './registry.ts';

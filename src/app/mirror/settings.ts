@@ -3,7 +3,7 @@ import type { MirrorCreds, MirrorFile } from '../../mirror/file/types.ts';
 import type { ExplicitCredentials } from '../../registry/credentials.ts';
 import type { SaidHost } from '../../registry/hosts.ts';
 import { registryName } from '../../registry/registry-name.ts';
-import { Secret } from '../../registry/secret.ts';
+import { Secret } from '../../secret.ts';
 import type { Config } from '../config.ts';
 import type { RegistrySettings } from '../wiring.ts';
 

@@ -3,11 +3,11 @@ import { randomUUID } from 'node:crypto';
 import type { DispatchOptions, RunResult } from '../../flow/dispatcher.ts';
 import { type ContentNode, type Handler, type Node, type NodeEvent, nodeKey, placeOf } from '../../flow/handler.ts';
 import { LocalDispatcher } from '../../flow/local-dispatcher.ts';
+import { inParallel } from '../../flow/slots.ts';
 import { copyHandler } from '../../handlers/copy.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { LocalPlaces } from '../../remote/places.ts';
 import type { Resolver } from '../../remote/ports.ts';
-import { each } from './bounded.ts';
 import { sharedResolver } from './shared-resolver.ts';
 
 /** A blob that some repositories of a registry want. */
@@ -100,7 +100,7 @@ export class Survey {
   /** A target that does not answer has told its failure with its images. */
   async #askForBlobs(opts: DispatchOptions): Promise<void> {
     const questions = [...this.#blobs.values()].flatMap((blob) => [...blob.wanted].map((target) => ({ blob, target })));
-    await each(questions, opts, async ({ blob, target }) => {
+    await inParallel(questions, AT_A_TIME, opts, async ({ blob, target }) => {
       const has = this.#resolver.pusher(target).has('blob', blob.desc, opts);
       if (await has.catch(() => false)) blob.present.add(target);
     });

@@ -4,7 +4,7 @@ import { Command } from '@commander-js/extra-typings';
 import { checkLogin } from '../../app/login.ts';
 import { GantryError } from '../../errors.ts';
 import { storeCredentials } from '../../registry/login.ts';
-import { Secret } from '../../registry/secret.ts';
+import { Secret } from '../../secret.ts';
 import { type Cli, configOf } from '../cli.ts';
 import { registrySettings, verboseOption, withRegistryOptions } from '../options.ts';
 import { askSecret, askText } from '../prompt.ts';

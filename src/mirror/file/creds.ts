@@ -1,11 +1,11 @@
 /** From an entry of `creds` to credentials; passwords are hidden from here on. */
 import type { EntryReader } from './entry.ts';
-import { Hidden } from './hidden.ts';
+import { Secret } from '../../secret.ts';
 import type { CredsInput } from './schema.ts';
 import type { MirrorCreds } from './types.ts';
 
-const hidden = (text: string | undefined): Hidden | undefined =>
-  text === undefined || text === '' ? undefined : new Hidden(text);
+const hidden = (text: string | undefined): Secret | undefined =>
+  text === undefined || text === '' ? undefined : new Secret(text);
 
 const filled = (text: string | undefined): string | undefined => (text === '' ? undefined : text);
 /** regsync writes 0 for no limit. */

@@ -7,7 +7,7 @@ const SIDE = 90;
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 const printable = (text: string): string => text.replaceAll(UNPRINTABLE, '?');
 
-const HIDDEN = '[hidden]';
+const HIDDEN = '[secret]';
 /** Where a syntax error leaves no tree to tell what is secret. */
 const SECRET_KEY = /(?:pass|secret|token|key|cert|auth|cred|opts)[^:]*:/i;
 

@@ -1,5 +1,5 @@
 /** What a mirror file says, after defaults, templates and variables. */
-import type { Hidden } from './hidden.ts';
+import type { Secret } from '../../secret.ts';
 
 /** A place in a file; line and column begin at 1. */
 export interface Place {
@@ -120,15 +120,15 @@ export interface MirrorCreds {
   /** Where it is, `host[:port]`, when not there. */
   readonly hostname: string | undefined;
   readonly user: string | undefined;
-  readonly pass: Hidden | undefined;
-  readonly token: Hidden | undefined;
+  readonly pass: Secret | undefined;
+  readonly token: Secret | undefined;
   /** `docker-credential-ecr-login`, as regsync has it. */
   readonly credHelper: string | undefined;
   readonly tls: 'enabled' | 'insecure' | 'disabled' | undefined;
   /** PEM, not a path; so are the next two. */
   readonly regcert: string | undefined;
   readonly clientCert: string | undefined;
-  readonly clientKey: Hidden | undefined;
+  readonly clientKey: Secret | undefined;
   /** Put in front of the path of every image. */
   readonly pathPrefix: string | undefined;
   /** Registries to read from first. */

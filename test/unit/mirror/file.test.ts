@@ -298,7 +298,7 @@ sync: [{source: a, target: r.io/a, type: image}]
   assert.deepEqual([creds?.mirrors, creds?.reqPerSec, creds?.reqConcurrent], [['m.io'], 0.5, undefined]);
   const printed = [inspect(file, { depth: 9 }), JSON.stringify(file), String(creds?.pass), printMirrorFile(file)];
   for (const text of printed) assert.doesNotMatch(text, /hunter/);
-  assert.match(printMirrorFile(file), /pass: "\[hidden\]"/);
+  assert.match(printMirrorFile(file), /pass: "\[secret\]"/);
 });
 
 test('what is printed gives the same rules again', async () => {

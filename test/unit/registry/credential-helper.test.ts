@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import { isCode } from '../../../src/errors.ts';
 import { findHelper, helperErase, helperGet, helperStore } from '../../../src/registry/credential-helper.ts';
-import { Secret } from '../../../src/registry/secret.ts';
+import { Secret } from '../../../src/secret.ts';
 import { envFor, helper, leaks, MARKER, never, printed, tempDir } from './temp.ts';
 
 test('the protocol of get, store and erase is spoken', async (t) => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { isCode } from '../../../src/errors.ts';
 import { CredentialLookup, type CredentialSources, type Credentials } from '../../../src/registry/credentials.ts';
-import { Secret } from '../../../src/registry/secret.ts';
+import { Secret } from '../../../src/secret.ts';
 import { base64, envFor, helper, leaks, MARKER, never, printed, tempDir } from './temp.ts';
 
 const entry = (name: string): { auth: string } => ({ auth: base64(`${name}:pw-${name}`) });

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { isCode } from '../../../src/errors.ts';
 import { CredentialLookup } from '../../../src/registry/credentials.ts';
 import { eraseCredentials, storeCredentials, type StorableCredentials } from '../../../src/registry/login.ts';
-import { Secret } from '../../../src/registry/secret.ts';
+import { Secret } from '../../../src/secret.ts';
 import { base64, envFor, helper, leaks, MARKER, never, printed, tempDir } from './temp.ts';
 
 const basic = (username: string, password: string): StorableCredentials => ({

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { identityOf, userOf } from '../../../src/registry/credentials.ts';
-import { Secret, secretsIn } from '../../../src/registry/secret.ts';
+import { Secret } from '../../../src/secret.ts';
+import { secretsIn } from '../../../src/registry/secret.ts';
 import { leaks, MARKER, printed } from './temp.ts';
 
 test('a secret shows in no way of printing it', () => {

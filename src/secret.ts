@@ -1,9 +1,12 @@
 import { inspect } from 'node:util';
 
-const HIDDEN = '[hidden]';
+const HIDDEN = '[secret]';
 
-/** A password of a mirror file. Printing, serialising or inspecting what holds it shows `[hidden]`; `reveal` gives the text. */
-export class Hidden {
+/**
+ * A password or token on its way through the program. Printing, serialising or inspecting the object that holds it
+ * shows `[secret]`; only a call of `reveal` gives the text, so that every place that uses it can be found by name.
+ */
+export class Secret {
   readonly #value: string;
 
   constructor(value: string) {
