@@ -24,6 +24,7 @@ import type { PlaceHolder, RegistryRequest, RegistryRequests, RegistryResponse }
 import { AttachedLists } from './referrers.ts';
 import { resolveReference } from './resolve.ts';
 import { DEFAULT_RETRY, type OnRetry, patienceMs, retrying, type RetryConfig } from './retry.ts';
+import { listTags } from './tags.ts';
 import { type HttpResponse, Transport, type TransportOptions } from './transport.ts';
 
 export interface RegistryLimits {
@@ -134,6 +135,11 @@ export class RegistryClient implements Resolver, RegistryRequests, PlaceHolder, 
     return this.#attached.tags(repository, opts);
   }
 
+  /** The same as the registry itself has it: a mirror may know a part, or the past. */
+  ownTags(repository: string, opts: CallOptions): AsyncIterable<string[]> {
+    return listTags(this, repository, { ...opts, isOwn: true });
+  }
+
   /** The paths of all repositories of a registry, page by page. Few public ones tell. */
   catalog(registry: string, opts: CallOptions): AsyncIterable<string[]> {
     return listCatalog(this, registry, opts);
@@ -189,7 +195,8 @@ export class RegistryClient implements Resolver, RegistryRequests, PlaceHolder, 
 
   async #fromHosts<T>(request: RegistryRequest, finish: Finish<T>, opts: CallOptions): Promise<T> {
     const { registry, capability } = request;
-    const hosts = await this.#ableTo(capability, registry);
+    const able = await this.#ableTo(capability, registry);
+    const hosts = request.isOwn === true ? able.filter((host) => !host.isMirror) : able;
     let last: GantryError | undefined; // made when it is needed: each takes a trace of the stack
     for (const host of hosts) {
       const attempts = host === hosts.at(-1) ? this.#retry.attempts : Math.min(MIRROR_ATTEMPTS, this.#retry.attempts);

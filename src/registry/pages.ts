@@ -33,16 +33,21 @@ export interface PagedList {
 export async function* listPages(
   client: RegistryRequests,
   list: PagedList,
-  opts: CallOptions,
+  opts: ListOptions,
 ): AsyncGenerator<string[]> {
+  const { isOwn = false } = opts;
   const seen = new Set<string>();
   let query = `n=${PAGE_SIZE}`;
   for (let page = 0; page < MAX_PAGES; page += 1) {
     if (seen.has(query)) throw malformed(`${list.what}: the pages go round in a circle`);
     seen.add(query);
-    const { response, bytes } = await client.read(requestFor(list, query), MAX_PAGE_BYTES, opts);
+    const { response, bytes } = await client.read({ ...requestFor(list, query), isOwn }, MAX_PAGE_BYTES, opts);
     yield entriesOf(bytes, list);
-    const next = nextQuery(response.header('link'));
+    const link = response.header('link');
+    const next = nextQuery(link);
+    // A list that is cut short unnoticed would be taken for all that there is.
+    if (next === undefined && NEXT.test(link ?? ''))
+      throw malformed(`${list.what}: the next page cannot be found in its Link`);
     if (next === undefined) return;
     query = next;
   }
@@ -71,6 +76,13 @@ function entriesOf(bytes: Uint8Array, { what, field, accepts, noun }: PagedList)
     throw malformed(`${what}: ${JSON.stringify(entry)?.slice(0, 160)} is not a ${noun}`);
   });
 }
+
+export interface ListOptions extends CallOptions {
+  /** Only the registry itself is asked, no mirror of it. */
+  readonly isOwn?: boolean;
+}
+
+const NEXT = /\brel\s*=\s*["']?[^"';,]*\bnext\b/i;
 
 /** The query of `<...>; rel="next"` (RFC 8288). */
 export function nextQuery(link: string | undefined): string | undefined {

@@ -17,6 +17,8 @@ export interface RegistryRequest {
   readonly body?: HttpRequest['body'];
   /** A second repository that has to be read for it: a blob is mounted from there. */
   readonly from?: string | undefined;
+  /** Only the registry itself is asked, no mirror of it. */
+  readonly isOwn?: boolean;
   /** False: a try that fails is for the caller to judge. */
   readonly retry?: boolean;
   /** Its sender holds a place at the registry, and makes one request after the other. */

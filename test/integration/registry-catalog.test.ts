@@ -20,6 +20,24 @@ test('the repositories of a registry come page by page, with a token for the cat
   assert.equal(registry.count({ kind: 'catalog', status: 200 }), 3);
 });
 
+test('a list whose next page cannot be found is not taken for all that there is', async () => {
+  await using registry = await TestRegistry.start();
+  registry.add('app', '1', image());
+  await using client = new TestClient();
+  for (const link of [
+    '</v2/x?last=1>; title="a, b"; rel="next"',
+    "</v2/x?last=1>; rel='next'",
+    '</v2/p2>; rel="next"',
+  ]) {
+    using _odd = registry.fault({ match: { kind: 'tags' }, do: faults.headers({ link }) });
+    const listed = async (): Promise<void> => {
+      for await (const page of client.tags(`${registry.host}/app`, { signal: never })) assert.ok(page.length > 0);
+    };
+    const err = await failureOf(listed(), 'MALFORMED');
+    assert.match(err.message, /the next page cannot be found/, link);
+  }
+});
+
 test('a registry that has no catalog, or sends something else', async () => {
   await using registry = await TestRegistry.start({ catalog: false });
   await using client = new TestClient();

@@ -1,10 +1,11 @@
 /** Pruning after a run of a mirror file, or a look at what it would do. docs/prune.md has the rules. */
 import type { CallOptions } from '../../call.ts';
-import { isCode } from '../../errors.ts';
+import { GantryError, isCode } from '../../errors.ts';
 import type { PlannedRule } from '../../mirror/plan/types.ts';
 import { pruneTargets } from '../../mirror/prune/claims.ts';
 import { prune, type PruneCallOptions } from '../../mirror/prune/prune.ts';
 import type { PruneMemory, PrunePorts, PruneResult, PruneTarget } from '../../mirror/prune/types.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { parseManifest } from '../../oci/manifest.ts';
 import { isIndexType } from '../../oci/media-types.ts';
@@ -56,9 +57,12 @@ export const memoryMissing = (planned: readonly PlannedRule[], memory: PruneMemo
     ? 'prune: nothing is deleted without --state FILE or --redis: they remember since when a tag is gone'
     : undefined;
 
-async function allTags(client: RegistryClient, repository: string, opts: CallOptions): Promise<string[]> {
+const allTags = (client: RegistryClient, repository: string, opts: CallOptions): Promise<string[]> =>
+  collected(client.tags(repository, opts));
+
+async function collected(pages: AsyncIterable<readonly string[]>): Promise<string[]> {
   const all: string[] = [];
-  for await (const page of client.tags(repository, opts)) for (const tag of page) all.push(tag);
+  for await (const page of pages) for (const entry of page) all.push(entry);
   return all;
 }
 
@@ -73,6 +77,7 @@ function portsOf(client: RegistryClient): PrunePorts {
         throw err;
       }
     },
+    sourceTags: (repository, opts) => collected(client.ownTags(repository, opts)),
     lookup: (repository, tag, opts) => client.pusher(repository).lookup(tag, opts),
     contents: (repository, tag, opts) => contentsOf(client, repository, tag, opts),
     remove: (repository, tag, opts) => remover.remove(repository, tag, opts),
@@ -88,12 +93,36 @@ async function contentsOf(
   const ref = withObject(parseRepository(repository), tag);
   try {
     const { desc } = await client.resolve(ref, opts);
-    if (!isIndexType(desc.mediaType)) return [desc.digest];
-    const { bytes } = await fetchManifest(client, withObject(parseRepository(repository), desc.digest), opts);
-    const manifest = parseManifest(bytes, desc);
-    return [desc.digest, ...(manifest.kind === 'index' ? manifest.manifests.map(({ digest }) => digest) : [])];
+    return await digestsBelow(client, repository, desc, opts);
   } catch (err) {
     if (isCode(err, 'NOT_FOUND')) return []; // it was deleted since it was listed
     throw err;
   }
 }
+
+/** Bounded by the manifests that are distinct: an index may list others, and they the same. */
+async function digestsBelow(
+  client: RegistryClient,
+  repository: string,
+  root: Descriptor,
+  opts: CallOptions,
+): Promise<readonly Digest[]> {
+  const found = new Set<Digest>([root.digest]);
+  const open = [root];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (!isIndexType(next.mediaType)) continue;
+    const { bytes } = await fetchManifest(client, withObject(parseRepository(repository), next.digest), opts);
+    const manifest = parseManifest(bytes, next);
+    for (const each of manifest.kind === 'index' ? manifest.manifests : []) {
+      if (found.has(each.digest)) continue;
+      if (found.size >= MAX_BELOW) {
+        throw new GantryError('TOO_LARGE', `${root.digest} of ${repository} has more than ${MAX_BELOW} manifests`);
+      }
+      found.add(each.digest);
+      open.push(each);
+    }
+  }
+  return [...found];
+}
+
+const MAX_BELOW = 1_000;

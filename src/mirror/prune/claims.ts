@@ -21,7 +21,8 @@ export async function pruneTargets(
 ): Promise<PruneTarget[]> {
   const claims = new Map<string, PruneClaim[]>();
   const pruned = new Set<string>();
-  const claim = (repository: string, one: PruneClaim): void => {
+  const claim = (name: string, one: PruneClaim): void => {
+    const repository = withLowerHost(name);
     claims.set(repository, [...(claims.get(repository) ?? []), one]);
     if (one.rule.prune.mode !== 'off') pruned.add(repository);
   };
@@ -33,18 +34,72 @@ export async function pruneTargets(
         continue;
       }
       for (const target of repository.targets) {
-        const isBackup = backupsOf(rule, target);
-        claim(target, { rule, source: repository.source, listed: listOf(repository), isBackup });
+        claim(target, { rule, source: repository.source, listed: listOf(repository) });
       }
     }
   }
-  for (const { rule, error } of planned) {
-    if (error === undefined) continue;
-    // Which repositories it has is not known: it may have any below its targets.
-    const unknown: PruneClaim = { rule, source: rule.source, listed: { unknown: error.message } };
-    for (const repository of claims.keys()) if (isBelow(repository, rule)) claim(repository, unknown);
+  for (const each of planned) {
+    const why = whyUnknown(each);
+    if (why === undefined) continue;
+    const { rule } = each;
+    const unknown: PruneClaim = { rule, source: rule.source, listed: { unknown: why } };
+    const own = new Set(each.repositories.flatMap(({ targets }) => targets.map(withLowerHost)));
+    for (const repository of claims.keys()) {
+      if (!own.has(repository) && isBelow(repository, rule)) claim(repository, unknown);
+    }
   }
-  return [...pruned].map((repository) => ({ repository, claims: claims.get(repository) ?? [] }));
+  keepBackups(claims, planned);
+  const attachedTo = attachedElsewhere(planned);
+  return [...pruned].map((repository) => ({
+    repository,
+    claims: claims.get(repository) ?? [],
+    keepsDigestTags: attachedTo.has(repository),
+  }));
+}
+
+/** A name of a host means the same in any case, and a registry must not count as two. */
+const withLowerHost = (repository: string): string => repository.replace(/^[^/]+/, (host) => host.toLowerCase());
+
+/** Why it is not known which repositories below its targets a rule writes to; undefined when it is. */
+function whyUnknown({ rule, error }: PlannedRule): string | undefined {
+  if (error !== undefined) return error.message;
+  // One that the catalog does not have today, or that is filtered out, was written by it before, or will be.
+  return rule.type === 'registry' ? 'it is not among the repositories that the rule has now' : undefined;
+}
+
+/** What a rule keeps of overwritten tags stays, in whichever repository it keeps it. */
+function keepBackups(claims: Map<string, PruneClaim[]>, planned: readonly PlannedRule[]): void {
+  for (const { rule, repositories } of planned) {
+    if (rule.backup === undefined) continue;
+    for (const target of new Set(repositories.flatMap(({ targets }) => targets))) {
+      const backups = backupsOf(rule, target);
+      if (backups === undefined) continue;
+      const place = backups.repository === undefined ? undefined : withLowerHost(backups.repository);
+      for (const [repository, all] of claims) {
+        if (place !== undefined && place !== repository) continue;
+        const own = all.map((one) => ({
+          ...one,
+          isBackup: (tag: string): boolean => one.isBackup?.(tag) === true || backups.is(tag),
+        }));
+        claims.set(repository, own);
+      }
+    }
+  }
+}
+
+/** Repositories with signatures of images that are elsewhere, or have no tag: whether they are needed cannot be told from the tags there. */
+function attachedElsewhere(planned: readonly PlannedRule[]): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const { rule } of planned) {
+    for (const place of [rule.referrerSource, rule.referrerTarget]) {
+      if (place !== undefined) found.add(withLowerHost(parseReference(place).repository));
+    }
+    if (rule.type !== 'image') continue;
+    for (const target of rule.targets.map((each) => parseReference(each))) {
+      if (target.digest !== undefined) found.add(withLowerHost(target.repository));
+    }
+  }
+  return found;
 }
 
 /** What one rule names stays as long as its source has the tag; the digest that a rule may name never leaves. */
@@ -63,7 +118,6 @@ function claimImage(
     source: source.repository,
     listed: stays ? { tags: [sourceTag] } : listed,
     named: { sourceTag, tag },
-    isBackup: backupsOf(rule, repository),
   });
 }
 

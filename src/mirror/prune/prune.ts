@@ -1,6 +1,6 @@
 /** Prunes target repositories: looks, remembers, and deletes what left its source long enough ago. */
 import type { CallOptions } from '../../call.ts';
-import { asGantryError, type GantryError } from '../../errors.ts';
+import { asGantryError, type GantryError, messageOf } from '../../errors.ts';
 import { goneTags, isPruned, tooMany } from './gone.ts';
 import { dueInMs, isSame, type Present, remembered } from './grace.ts';
 import { type DigestTag, digestTagsOf } from './digest-tags.ts';
@@ -86,9 +86,11 @@ class Repository {
   readonly #parts: PruneParts;
   readonly #name: string;
   readonly #claims: readonly PruneClaim[];
+  readonly #keepsDigestTags: boolean;
   readonly #nowMs: number;
 
-  constructor(parts: PruneParts, { repository, claims }: PruneTarget) {
+  constructor(parts: PruneParts, { repository, claims, keepsDigestTags = false }: PruneTarget) {
+    this.#keepsDigestTags = keepsDigestTags;
     this.#parts = parts;
     this.#name = repository;
     this.#claims = claims;
@@ -114,11 +116,37 @@ class Repository {
       return { ...tag, since, dueInMs: dueInMs(tag, since, { ms: this.#nowMs, remembers: memory !== undefined }) };
     });
     const due = judged.filter((tag) => tag.dueInMs === 0);
-    const refused = tooMany(new Set(due.map(({ tag }) => tag)), targetTags, this.#claims);
-    if (refused !== undefined || due.length === 0 || isDryRun) {
-      return { refused, tags: judged.map((tag) => this.#told(tag, stateOf(tag, refused))) };
-    }
-    return this.#deleteAll({ targetTags, digestTags: gone.digestTags, judged, due, after }, opts);
+    const tooManyWhy = tooMany(new Set(due.map(({ tag }) => tag)), targetTags, this.#claims);
+    if (tooManyWhy !== undefined || due.length === 0) return this.#looked(judged, tooManyWhy);
+    // The lists are from before the copying, which may have taken hours.
+    const fresh = goneTags(targetTags, await this.#askedAgain(opts));
+    if (fresh.state === 'refused') return this.#looked(judged, fresh.why);
+    const stillGone = new Set(fresh.tags.map(({ tag }) => tag));
+    const left = judged.filter(({ tag }) => stillGone.has(tag));
+    if (isDryRun) return this.#looked(left, undefined);
+    const digestTags = this.#keepsDigestTags ? [] : fresh.digestTags;
+    const ready = due.filter(({ tag }) => stillGone.has(tag));
+    return this.#deleteAll({ targetTags, digestTags, judged: left, due: ready, after }, opts);
+  }
+
+  #looked(judged: readonly Judged[], refused: string | undefined): Partial<PruneResult> {
+    return { refused, tags: judged.map((tag) => this.#told(tag, stateOf(tag, refused))) };
+  }
+
+  /** The claims with what their sources say now. What was listed before counts as there, too. */
+  #askedAgain(opts: CallOptions): Promise<PruneClaim[]> {
+    return inParallel(1, this.#claims, async (claim) => {
+      const { listed, source } = claim;
+      if ('unknown' in listed) return claim;
+      try {
+        const now = await this.#parts.ports.sourceTags(source, opts);
+        if (now.length === 0) return { ...claim, listed: { tags: [] } };
+        return { ...claim, listed: { tags: [...new Set([...listed.tags, ...now])] } };
+      } catch (err) {
+        opts.signal.throwIfAborted();
+        return { ...claim, listed: { unknown: messageOf(err) } };
+      }
+    });
   }
 
   async #deleteAll(

@@ -23,6 +23,8 @@ export interface PruneClaim {
 export interface PruneTarget {
   readonly repository: string;
   readonly claims: readonly PruneClaim[];
+  /** Digest tags stay whatever becomes of the images that they name. */
+  readonly keepsDigestTags?: boolean;
 }
 
 /** A tag that left its source: what it meant at the target, and when that was first seen, in milliseconds since 1970. */
@@ -47,6 +49,8 @@ export type Removal =
 export interface PrunePorts {
   /** All tags of a repository. */
   tags(repository: string, opts: CallOptions): Promise<readonly string[]>;
+  /** All tags of a source as it has them itself: what a mirror of it lists may be old, or a part. */
+  sourceTags(repository: string, opts: CallOptions): Promise<readonly string[]>;
   /** What a tag means; undefined when there is no such tag. */
   lookup(repository: string, tag: string, opts: CallOptions): Promise<Digest | undefined>;
   /** What a tag means, and for an index what it lists. */

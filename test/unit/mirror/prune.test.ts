@@ -147,6 +147,8 @@ class Target implements PrunePorts {
   readonly removed: string[] = [];
   onRemove: ((tag: string) => GantryError | undefined) | undefined;
   offersDeletes = true;
+  /** What each source says when it is asked again. */
+  sources: () => readonly string[] = () => ['1'];
 
   constructor(...tags: readonly string[]) {
     this.there = new Map(tags.map((tag) => [tag, digestOf(tag)]));
@@ -154,6 +156,10 @@ class Target implements PrunePorts {
 
   async tags() {
     return [...this.there.keys()];
+  }
+
+  async sourceTags() {
+    return this.sources();
   }
 
   async lookup(_repository: string, tag: string) {
@@ -202,6 +208,23 @@ async function run(
 }
 
 const states = ({ tags }: PruneResult): string[] => tags.map(({ tag, state }) => `${tag} ${state}`);
+
+test('a source is asked again before anything is deleted', async () => {
+  const claims = [claim({ graceDays: 0 })];
+  const back = new Target('1', '2', '3');
+  back.sources = () => ['3'];
+  await run(back, undefined, 1, { claims });
+  assert.deepEqual(back.removed, [], 'it came back while images were copied');
+  const empty = new Target('1', '2', '3');
+  empty.sources = () => [];
+  assert.match((await run(empty, undefined, 1, { claims })).refused ?? '', /came back empty$/);
+  const failing = new Target('1', '2', '3');
+  failing.sources = () => {
+    throw new GantryError('UPSTREAM', 'it answered 503');
+  };
+  assert.match((await run(failing, undefined, 1, { claims })).refused ?? '', /it answered 503$/);
+  assert.deepEqual([...empty.removed, ...failing.removed], []);
+});
 
 test('a tag is deleted when it was gone for all days of grace, and not before', async () => {
   const [target, memory] = [new Target('1', '2', '3'), new Memory()];
