@@ -13,6 +13,7 @@ import type {
   PrunePorts,
   PruneResult,
   PruneTarget,
+  SourceTags,
 } from './types.ts';
 
 export interface PruneParts {
@@ -133,20 +134,25 @@ class Repository {
     return { refused, tags: judged.map((tag) => this.#told(tag, stateOf(tag, refused))) };
   }
 
-  /** The claims with what their sources say now. What was listed before counts as there, too. */
-  #askedAgain(opts: CallOptions): Promise<PruneClaim[]> {
-    return inParallel(1, this.#claims, async (claim) => {
-      const { listed, source } = claim;
-      if ('unknown' in listed) return claim;
-      try {
-        const now = await this.#parts.ports.sourceTags(source, opts);
-        if (now.length === 0) return { ...claim, listed: { tags: [] } };
-        return { ...claim, listed: { tags: [...new Set([...listed.tags, ...now])] } };
-      } catch (err) {
-        opts.signal.throwIfAborted();
-        return { ...claim, listed: { unknown: messageOf(err) } };
-      }
-    });
+  /** The claims with what their sources say now, each asked once. What was listed before counts as there, too. */
+  async #askedAgain(opts: CallOptions): Promise<PruneClaim[]> {
+    const sources = new Set(this.#claims.flatMap(({ listed, source }) => ('unknown' in listed ? [] : source)));
+    const answers = await inParallel(
+      1,
+      [...sources],
+      async (source) => [source, await this.#listed(source, opts)] as const,
+    );
+    const now = new Map(answers);
+    return this.#claims.map((claim) => ({ ...claim, listed: together(claim.listed, now.get(claim.source)) }));
+  }
+
+  async #listed(source: string, opts: CallOptions): Promise<SourceTags> {
+    try {
+      return { tags: await this.#parts.ports.sourceTags(source, opts) };
+    } catch (err) {
+      opts.signal.throwIfAborted();
+      return { unknown: messageOf(err) };
+    }
   }
 
   async #deleteAll(
@@ -224,6 +230,13 @@ class Repository {
     const goneMs = Math.max(0, this.#nowMs - tag.since);
     return { tag: tag.tag, digest: tag.digest, state, goneMs, dueInMs: tag.dueInMs, error };
   }
+}
+
+/** An empty list stays empty, which says that nothing is known. */
+function together(before: SourceTags, now: SourceTags | undefined): SourceTags {
+  if ('unknown' in before || now === undefined) return before;
+  if ('unknown' in now || now.tags.length === 0) return now;
+  return { tags: [...new Set([...before.tags, ...now.tags])] };
 }
 
 function stateOf({ dueInMs: due }: Judged, refused: string | undefined): PrunedState {

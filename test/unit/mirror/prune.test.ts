@@ -215,6 +215,16 @@ test('a source is asked again before anything is deleted', async () => {
   back.sources = () => ['3'];
   await run(back, undefined, 1, { claims });
   assert.deepEqual(back.removed, [], 'it came back while images were copied');
+  let asked = 0;
+  const shared = new Target('1', '2', '3');
+  shared.sources = () => {
+    asked += 1;
+    return ['1'];
+  };
+  const [one] = claims;
+  assert.ok(one);
+  await run(shared, undefined, 1, { claims: [one, { ...one, rule: { ...one.rule, id: 'sync.1' } }] });
+  assert.deepEqual([shared.removed, asked], [['3'], 1], 'two rules of one source ask it once');
   const empty = new Target('1', '2', '3');
   empty.sources = () => [];
   assert.match((await run(empty, undefined, 1, { claims })).refused ?? '', /came back empty$/);
