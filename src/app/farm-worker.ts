@@ -7,8 +7,8 @@ import { openRedis, type RedisSettings } from '../queue/connection.ts';
 import { Keys } from '../queue/keys.ts';
 import { RedisPlaces } from '../queue/places.ts';
 import { type FarmTimes, FarmWorker } from '../queue/worker.ts';
-import { type Checks, healthRoutes } from '../server/health.ts';
-import { type ListenOptions, startServer } from '../server/http.ts';
+import { type Checks, addHealth } from '../server/health.ts';
+import { createApp, type ListenOptions, startServer } from '../server/http.ts';
 import type { ContentStore } from '../store/content-store.ts';
 import type { Config } from './config.ts';
 import { farmHandler } from './farm-handler.ts';
@@ -81,7 +81,9 @@ export async function runWorker(config: Config, settings: WorkerSettings, opts: 
       redis: await redisState(),
     };
   };
-  const server = stack.use(await startServer(settings.metrics, healthRoutes({ metrics: () => metrics.text(), ready })));
+  const server = stack.use(
+    await startServer(settings.metrics, addHealth(createApp(), { metrics: () => metrics.text(), ready })),
+  );
 
   const isIdle = async (): Promise<boolean> =>
     worker?.running === 0 && redis.status === 'ready' && (await redis.scard(new Keys(NAMESPACE).open)) === 0;

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
-import type { ListenOptions } from '../server/http.ts';
 import type { Config } from './config.ts';
-import { startFarmServer } from './farm-server.ts';
+import type { ServerSettings } from './server/part.ts';
+import { startGantryServer } from './server/server.ts';
 import { type LocalRedis, startRedis } from './local-redis.ts';
 import { aborted, type Log } from './service.ts';
 import { supervise } from './supervise.ts';
@@ -15,8 +15,7 @@ export interface UpSettings {
   readonly workers: number;
   /** Options that each of them gets. */
   readonly workerArgs: readonly string[];
-  /** Of the server. */
-  readonly server: ListenOptions;
+  readonly server: Omit<ServerSettings, 'redis' | 'hasStore' | 'log'>;
   /** Where Redis keeps what it knows; inside the store unless given. */
   readonly redisDir?: string;
   readonly log: Log;
@@ -42,7 +41,11 @@ export async function up(config: Config, settings: UpSettings, opts: CallOptions
   const crash = Promise.race([endOf(redis), ...workers]);
   crash.catch(() => undefined); // is awaited once the server runs
   try {
-    await using server = await startFarmServer({ url: redis.url }, settings.server, { signal });
+    await using server = await startGantryServer(
+      config,
+      { ...settings.server, redis: { url: redis.url }, hasStore: true, log },
+      { signal },
+    );
     log(`up: ${settings.workers} workers, store at ${config.store}, ${redis.url} kept in ${dir}`);
     log(`up: metrics on ${server.url}/metrics`);
     log(`up: now type  gantry pull --redis ${redis.url} docker.io/library/redis:7`);

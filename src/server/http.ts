@@ -1,25 +1,24 @@
+/** The one HTTP server of gantry's processes: a hono application on a port, with bounds on what a client may take. */
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { type Context, Hono } from 'hono';
 import type { CallOptions } from '../call.ts';
 import { GantryError, messageOf, retryClass } from '../errors.ts';
 
-export interface Answer {
-  readonly status: number;
-  /** Content-Type */
-  readonly type: string;
-  readonly body: string;
-  readonly headers?: Readonly<Record<string, string>>;
+/** What every handler finds in `c.env`: request and response of node, for those that stream. */
+export interface ServerEnv {
+  readonly Bindings: HttpBindings;
 }
-
-/** Answers a GET; the signal aborts when the client is gone. */
-export type Route = (opts: CallOptions) => Answer | Promise<Answer>;
-/** Path to route; the path is compared as it is sent, without the query. */
-export type Routes = ReadonlyMap<string, Route>;
+export type App = Hono<ServerEnv>;
+export type RequestContext = Context<ServerEnv>;
 
 export interface ListenOptions {
   /** 0: any that is free. */
   readonly port: number;
   readonly host: string;
+  /** Beyond it connections are dropped, so that they cannot use up the file descriptors of a process that has other work. */
+  readonly maxConnections?: number;
 }
 
 export interface RunningServer extends AsyncDisposable {
@@ -27,7 +26,7 @@ export interface RunningServer extends AsyncDisposable {
   readonly url: string;
 }
 
-/** What a client may take, in milliseconds and bytes: few requests, all of them small and from near by. */
+/** What a client may take, in milliseconds and bytes. */
 const LIMITS = {
   headersTimeout: 5000,
   requestTimeout: 10_000,
@@ -38,32 +37,66 @@ const LIMITS = {
 };
 /** A socket on which nothing moves; also ends a client that asks and then does not read. */
 const IDLE_MS = 30_000;
-/** Beyond it connections are dropped, so that they cannot use up the file descriptors of a worker. */
 const MAX_CONNECTIONS = 256;
 /** How long an answer under way may take after the server was told to close. */
 const GRACE_MS = 1000;
 
-/** One line of plain text. */
-export const line = (status: number, text: string, headers: Readonly<Record<string, string>> = {}): Answer => ({
-  status,
-  type: 'text/plain; charset=utf-8',
-  body: `${text.replaceAll(/\s+/g, ' ')}\n`,
-  headers,
-});
+/** One line of plain text, whatever came with it. */
+export const oneLine = (text: string): string => `${text.replaceAll(/\s+/g, ' ')}\n`;
+
+/** An application that answers errors, and paths that it does not have, with one plain line. Routes are added to it. */
+export function createApp(): App {
+  const app: App = new Hono<ServerEnv>({ strict: true });
+  app.use(async (c, next) => {
+    await next();
+    if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store');
+    c.header('x-content-type-options', 'nosniff');
+  });
+  app.notFound((c) => {
+    const known = [...new Set(app.routes.filter(isPlace).map(({ path }) => path))];
+    return c.text(oneLine(`nothing here; try ${known.join(', ')}`), 404);
+  });
+  app.onError((err, c) => c.text(oneLine(messageOf(err)), retryClass(err) === 'backoff' ? 503 : 500));
+  return app;
+}
+
+/** Worth naming to somebody who is lost: not a pattern, not a middleware. */
+const isPlace = ({ method, path }: { method: string; path: string }): boolean =>
+  method === 'GET' && !/[:*{]/.test(path);
+
+/** Aborts when the client is gone, or was answered. */
+export function callOptions(c: RequestContext): CallOptions {
+  const gone = new AbortController();
+  const { outgoing } = c.env;
+  if (outgoing.destroyed) gone.abort();
+  else outgoing.once('close', () => gone.abort());
+  return { signal: gone.signal };
+}
+
+/** 405 with `Allow`, for what is left after the routes of a path were added. */
+export const onlyMethods = (app: App, path: string, allow: string): void => {
+  app.all(path, (c) => c.text(oneLine(`only ${allow}`), 405, { allow }));
+};
 
 /**
- * A small HTTP server for GET and HEAD. Disposing it closes the port and idle connections at once, the others after
- * their answer, or after a second.
+ * Listens. Disposing it closes the port and idle connections at once, the others after their answer, or after a second.
  * @throws GantryError USAGE when it cannot listen there
  */
-export async function startServer(where: ListenOptions, routes: Routes): Promise<RunningServer> {
-  const server = createServer(LIMITS, (request, response) => void serve(request, response, { server, routes }));
+export async function startServer(where: ListenOptions, app: App): Promise<RunningServer> {
+  const server = createServer(LIMITS);
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const open = new Set<ServerResponse>();
+  server.on('request', (request, response) => {
+    open.add(response);
+    response.once('close', () => open.delete(response));
+    void listener(request, response);
+  });
   server.timeout = IDLE_MS;
-  server.maxConnections = MAX_CONNECTIONS;
+  server.maxConnections = where.maxConnections ?? MAX_CONNECTIONS;
   const port = await listen(server, where);
   // A failing accept (no file descriptor left) is told here, and would end the process if nobody listened.
   server.on('error', () => {});
-  return { port, url: urlOf(where.host, port), [Symbol.asyncDispose]: () => close(server) };
+  return { port, url: urlOf(where.host, port), [Symbol.asyncDispose]: () => close(server, open) };
 }
 
 async function listen(server: Server, { port, host }: ListenOptions): Promise<number> {
@@ -89,41 +122,9 @@ function cannotListen(err: unknown, where: string): GantryError {
 
 const urlOf = (host: string, port: number): string => `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 
-interface Serving {
-  readonly server: Server;
-  readonly routes: Routes;
-}
-
-async function serve(request: IncomingMessage, response: ServerResponse, { server, routes }: Serving): Promise<void> {
-  const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  const { status, type, body, headers } = await answer(request, routes, { signal: gone.signal });
-  response.writeHead(status, {
-    'content-type': type,
-    'content-length': Buffer.byteLength(body),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-    // A connection that is kept alive past `close` would hold the process until its client lets go.
-    ...(server.listening ? {} : { connection: 'close' }),
-    ...headers,
-  });
-  response.end(body); // node sends no body to a HEAD
-}
-
-/** Never throws: a route that fails is an answer. */
-async function answer({ method, url = '' }: IncomingMessage, routes: Routes, opts: CallOptions): Promise<Answer> {
-  if (method !== 'GET' && method !== 'HEAD') return line(405, 'only GET and HEAD', { allow: 'GET, HEAD' });
-  const [path = ''] = url.split('?', 1);
-  const route = routes.get(path);
-  if (route === undefined) return line(404, `nothing here; try ${[...routes.keys()].join(', ')}`);
-  try {
-    return await route(opts);
-  } catch (err) {
-    return line(retryClass(err) === 'backoff' ? 503 : 500, messageOf(err));
-  }
-}
-
-async function close(server: Server): Promise<void> {
+async function close(server: Server, open: ReadonlySet<ServerResponse>): Promise<void> {
+  // A connection that is kept alive past this would hold the process until its client lets go.
+  for (const response of open) if (!response.headersSent) response.setHeader('connection', 'close');
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });

@@ -288,7 +288,7 @@ test('the server tells the state of the farm, and ends as it is told', async () 
   await using worker = await startWorker(user, redis, '--concurrency', '5');
   const args = ['server', '--redis', redis.url, '--host', '127.0.0.1', '--port', '0'];
   await using server = await user.spawn(args);
-  const [, url = ''] = await server.process.waitForOutput(/^server: redis \S+, metrics on (http:\S+)\/metrics$/m);
+  const [, url = ''] = await server.process.waitForOutput(/^server: redis \S+, store \S+, listens on (http:\S+)$/m);
   const metrics = (await ask(`${url}/metrics`)).body.toString();
   assert.match(metrics, /^gantry_worker_slots 5$/m);
   assert.match(metrics, /^process_cpu_seconds_total /m);

@@ -4,8 +4,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { joined } from '../../src/metrics/exposition.ts';
 import { farmMetrics } from '../../src/metrics/farm-metrics.ts';
-import { healthRoutes } from '../../src/server/health.ts';
-import { startServer } from '../../src/server/http.ts';
+import { addHealth } from '../../src/server/health.ts';
+import { createApp, startServer } from '../../src/server/http.ts';
 import { ask } from '../support/ask.ts';
 import { run } from '../support/process.ts';
 import { tempDir } from '../support/temp.ts';
@@ -31,7 +31,7 @@ test('promtool has nothing to say about both together, as they are served', asyn
   const metrics = async () => joined(await worker.text(), await farmMetrics(view, { signal: never }));
   await using server = await startServer(
     { port: 0, host: '127.0.0.1' },
-    healthRoutes({ metrics, ready: async () => ({}) }),
+    addHealth(createApp(), { metrics, ready: async () => ({}) }),
   );
   const { status, headers, body } = await ask(`${server.url}/metrics`);
   assert.equal(status, 200);

@@ -7,8 +7,8 @@ import type { MirrorFile } from '../../mirror/file/types.ts';
 import { openRedis, type RedisSettings } from '../../queue/connection.ts';
 import { Farm } from '../../queue/farm.ts';
 import { Schedules } from '../../queue/schedules.ts';
-import { healthRoutes } from '../../server/health.ts';
-import { type ListenOptions, startServer } from '../../server/http.ts';
+import { addHealth } from '../../server/health.ts';
+import { createApp, type ListenOptions, startServer } from '../../server/http.ts';
 import type { Config } from '../config.ts';
 import { readMirrorFile } from '../../mirror/file/read.ts';
 import { readTextFile } from '../mirror-file.ts';
@@ -66,7 +66,9 @@ export async function serveMirror(config: Config, settings: ServeSettings, opts:
   const redisState = watchRedis(redis, redisHost(settings.redis.url), problem);
   const farm = stack.use(await Farm.open(settings.redis, opts));
   const ready = async () => (opts.signal.aborted ? { mirror: 'stopping' } : { redis: await redisState() });
-  const server = stack.use(await startServer(settings.metrics, healthRoutes({ metrics: () => metrics.text(), ready })));
+  const server = stack.use(
+    await startServer(settings.metrics, addHealth(createApp(), { metrics: () => metrics.text(), ready })),
+  );
 
   const ticks = new Ticks({ farm, served, metrics, log, problem });
   const onError = (err: unknown): void => problem(messageOf(err));

@@ -6,6 +6,7 @@ import {
   parseCount,
   parsePort,
   type RegistryFlags,
+  registrySettings,
   storeOption,
   verboseOption,
   withRegistryOptions,
@@ -17,8 +18,10 @@ export const command = (cli: Cli) =>
       .option('--workers <n>', 'worker processes', parseCount(1), 4)
       .addOption(storeOption())
       .option('--redis-dir <dir>', 'where Redis keeps what it knows (default: gantry/redis in the store)')
-      .option('--port <port>', 'where /metrics, /healthz and /readyz of the farm are', parsePort, 9465)
+      .option('--port <port>', 'where the status page, the API, the metrics and the registry are', parsePort, 9465)
       .option('--host <host>', 'the address for them', '127.0.0.1')
+      .option('--token-file <file>', 'the token that the server asks for (default: one made in the store)')
+      .option('--pull-through <rules>', 'fetch what the store lacks when it is asked for it, by the rules in this file')
       .option('--concurrency <n>', 'tickets that each worker handles at a time', parseCount(1), 32)
       .addOption(lanesOption()),
   )
@@ -34,15 +37,22 @@ Example:
     )
     .action(async (flags) => {
       cli.isService = true;
+      const config = configOf(cli, flags);
       const { redisDir } = flags;
       const settings = {
         workers: flags.workers,
         workerArgs: workerArgs(flags, cli),
-        server: { port: flags.port, host: flags.host },
+        server: {
+          listen: { port: flags.port, host: flags.host },
+          tokenFile: flags.tokenFile,
+          protectReads: false,
+          pullThrough: flags.pullThrough,
+          registries: registrySettings(flags, config, cli),
+        },
         log: cli.log,
         ...(redisDir === undefined ? {} : { redisDir }),
       };
-      await up(configOf(cli, flags), settings, cli);
+      await up(config, settings, cli);
     });
 
 interface WorkerFlags extends RegistryFlags {
