@@ -3,6 +3,7 @@ import { serveCorpus, type CorpusPlan } from './corpus.ts';
 import { openMirrorTarget } from './mirror.ts';
 import { largePlan, pullPlan, type LargeSizes } from './plans.ts';
 import { comparePulls, describeRows, type PullOptions, type Row } from './pull.ts';
+import { serveJob } from './serve.ts';
 import { describeStart, measureStart } from './start.ts';
 
 export interface JobOptions {
@@ -113,5 +114,6 @@ export const JOBS: Readonly<Record<string, Job>> = {
   'mirror-noop': { about: 'mirror them again, nothing to do', rounds: 5, run: (o) => mirrorJob(o, 'again') },
   large: { about: 'memory: one large layer, and many at once', rounds: 1, run: largeJob },
   start: { about: 'start-up time of gantry, from the checkout and as installed', rounds: 20, run: startJob },
+  serve: { about: 'a store as a registry beside docker-registry, to the same clients', rounds: 5, run: serveJob },
   corpus: { about: 'only build and check the images that pull, noop and start use', rounds: 1, run: corpusJob },
 };

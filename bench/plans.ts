@@ -72,3 +72,10 @@ export function largePlan({ big, count, each }: LargeSizes): CorpusPlan {
     ],
   };
 }
+
+/** What a registry serves: that of a pull, and a blob of 200 MB. */
+export function servePlan(): CorpusPlan {
+  const seed = 'gantry-serve-1';
+  const layers: readonly LayerSpec[] = [{ id: `${seed}/one`, bytes: 200 * MB, content: 'random' }];
+  return { name: 'serve', seed, images: [...pullPlan().images, { repository: 'large/one', tag: 'v1', layers }] };
+}

@@ -8,6 +8,7 @@ const READY_WITHIN_MS = 20_000;
 export interface Program extends AsyncDisposable {
   /** How it told that it is ready. */
   readonly ready: RegExpMatchArray;
+  readonly pid: number;
 }
 
 /** @param bin gantry's entry point. Resolves when stderr has what `ready` looks for. */
@@ -16,7 +17,7 @@ export async function startProgram(bin: string, args: readonly string[], ready: 
   const child = own(spawn(process.execPath, [bin, ...args], { stdio: [...stdio], detached: true }));
   const stop = (): Promise<void> => end(child);
   try {
-    return { ready: await told(child, ready), [Symbol.asyncDispose]: stop };
+    return { ready: await told(child, ready), pid: child.pid ?? -1, [Symbol.asyncDispose]: stop };
   } catch (err) {
     await stop();
     throw err;

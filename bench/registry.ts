@@ -11,6 +11,7 @@ const READY_WITHIN_MS = 15_000;
 export interface Registry extends AsyncDisposable {
   /** `127.0.0.1:port` */
   readonly host: string;
+  readonly pid: number;
 }
 
 const config = (storage: string, host: string): string => `version: 0.1
@@ -66,5 +67,5 @@ export async function startRegistry(storage: string, scratch: string, port?: num
     await stop();
     throw new Error(`docker-registry did not answer on ${host} within ${READY_WITHIN_MS / 1000} s`);
   }
-  return { host, [Symbol.asyncDispose]: stop };
+  return { host, pid: child.pid ?? -1, [Symbol.asyncDispose]: stop };
 }

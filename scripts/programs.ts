@@ -16,8 +16,14 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   shasum: 'perl',
   openssl: 'openssl',
   promtool: 'prometheus',
+  prometheus: 'prometheus',
+  'prometheus-pushgateway': 'prometheus-pushgateway',
   'docker-compose': 'docker-compose',
   xargs: 'findutils',
+  chromium: 'chromium',
+  podman: 'podman',
+  runc: 'runc',
+  curl: 'curl',
 };
 
 function onPath(program: string): boolean {

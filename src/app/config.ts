@@ -14,6 +14,8 @@ export interface Config {
   readonly redis: string | undefined;
   /** PEM file of CAs to trust for it. */
   readonly redisCa: string | undefined;
+  /** URL of a Pushgateway, maybe with user and password. */
+  readonly pushgateway: string | undefined;
   readonly staleLockMs: number;
   /** After so long without a sign of life a worker's tickets go to others. */
   readonly lockMs: number;
@@ -57,6 +59,7 @@ export function readConfig(all: Env): Config {
     stalledMs,
     redis: env['GANTRY_REDIS'],
     redisCa: env['GANTRY_REDIS_CA'],
+    pushgateway: env['GANTRY_PUSHGATEWAY'],
     credentialFiles: [
       env['REGISTRY_AUTH_FILE'] ?? '',
       dockerFile,

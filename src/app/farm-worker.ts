@@ -1,6 +1,7 @@
 /** A worker of a farm in this process: wired, told about, and ended in good order. See docs/farm.md. */
 import { type CallOptions, sleep } from '../call.ts';
 import { messageOf } from '../errors.ts';
+import { type Exposition, joined } from '../metrics/exposition.ts';
 import { WorkerMetrics } from '../metrics/worker-metrics.ts';
 import { RedisBudget } from '../queue/budget.ts';
 import { openRedis, type RedisSettings } from '../queue/connection.ts';
@@ -9,13 +10,14 @@ import { RedisPlaces } from '../queue/places.ts';
 import { type FarmTimes, FarmWorker } from '../queue/worker.ts';
 import { type Checks, addHealth } from '../server/health.ts';
 import { createApp, type ListenOptions, startServer } from '../server/http.ts';
-import type { ContentStore } from '../store/content-store.ts';
 import type { Config } from './config.ts';
 import { farmHandler } from './farm-handler.ts';
 import { Protection } from './protection.ts';
+import { publishing } from './publishing.ts';
 import { aborted, type Log, oncePerMinute, redisHost, storeState, watchRedis } from './service.ts';
 import { gantryVersion } from './version.ts';
 import { openStore } from './store.ts';
+import { storeSpace } from './store-space.ts';
 import { openRegistries, type RegistrySettings, resolversOf } from './wiring.ts';
 
 export interface WorkerSettings {
@@ -32,8 +34,6 @@ export interface WorkerSettings {
   readonly log: Log;
 }
 
-/** How often index.json is brought up to date, so that other tools see images before their run has ended. */
-const PUBLISH_EVERY_MS = 5_000;
 /** Giving tickets back takes a moment; longer means that Redis does not answer. */
 const CLOSE_MS = 5_000;
 /** The same when it is known to be away. */
@@ -81,9 +81,9 @@ export async function runWorker(config: Config, settings: WorkerSettings, opts: 
       redis: await redisState(),
     };
   };
-  const server = stack.use(
-    await startServer(settings.metrics, addHealth(createApp(), { metrics: () => metrics.text(), ready })),
-  );
+  const space = storeSpace(store);
+  const told = async (): Promise<Exposition> => joined(await metrics.text(), await space());
+  const server = stack.use(await startServer(settings.metrics, addHealth(createApp(), { metrics: told, ready })));
 
   const isIdle = async (): Promise<boolean> =>
     worker?.running === 0 && redis.status === 'ready' && (await redis.scard(new Keys(NAMESPACE).open)) === 0;
@@ -136,17 +136,3 @@ const timesOf = ({ lockMs, stalledMs }: Config): FarmTimes => ({
   sweepMs: stalledMs,
   tickMs: Math.min(1_000, Math.ceil(lockMs / 10)),
 });
-
-/** Keeps index.json up to date with the names: now and then, when a run has ended, and at the end. Cheap when it is. */
-function publishing(store: ContentStore, onError: (err: unknown) => void): AsyncDisposable & { now(): void } {
-  const publish = (): Promise<void> =>
-    store.names.publish({ signal: AbortSignal.timeout(PUBLISH_EVERY_MS) }).catch(onError);
-  const timer = setInterval(() => void publish(), PUBLISH_EVERY_MS);
-  return {
-    now: () => void publish(),
-    [Symbol.asyncDispose]: async () => {
-      clearInterval(timer);
-      await publish();
-    },
-  };
-}

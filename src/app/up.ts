@@ -6,6 +6,7 @@ import { GantryError } from '../errors.ts';
 import type { Config } from './config.ts';
 import type { ServerSettings } from './server/part.ts';
 import { startGantryServer } from './server/server.ts';
+import { makeTokenFile } from './server/token-file.ts';
 import { type LocalRedis, startRedis } from './local-redis.ts';
 import { aborted, type Log } from './service.ts';
 import { supervise } from './supervise.ts';
@@ -33,6 +34,8 @@ export async function up(config: Config, settings: UpSettings, opts: CallOptions
   await openStore(config).create(); // four workers would say what is wrong with it
   const dir = settings.redisDir ?? join(config.store, 'gantry', 'redis');
   await using redis = await startRedis(dir, config.env, opts);
+  const tokenFile = settings.server.tokenFile ?? join(dir, 'token');
+  if (settings.server.tokenFile === undefined) await makeTokenFile(tokenFile);
   const stop = new AbortController();
   const signal = AbortSignal.any([opts.signal, stop.signal]);
   const workers = Array.from({ length: settings.workers }, (_, i) =>
@@ -43,11 +46,13 @@ export async function up(config: Config, settings: UpSettings, opts: CallOptions
   try {
     await using server = await startGantryServer(
       config,
-      { ...settings.server, redis: { url: redis.url }, hasStore: true, log },
+      { ...settings.server, tokenFile, redis: { url: redis.url }, hasStore: true, log },
       { signal },
     );
     log(`up: ${settings.workers} workers, store at ${config.store}, ${redis.url} kept in ${dir}`);
-    log(`up: metrics on ${server.url}/metrics`);
+    log(
+      `up: page on ${server.url}/ (for changes it asks for the token in ${tokenFile}), metrics on ${server.url}/metrics`,
+    );
     log(`up: now type  gantry pull --redis ${redis.url} docker.io/library/redis:7`);
     await Promise.race([crash, aborted(opts.signal)]);
   } finally {

@@ -11,6 +11,8 @@ export interface Cli extends CallOptions {
   readonly stderr: NodeJS.WriteStream;
   /** Ends the process with this code unless an error says otherwise. */
   exitCode: number;
+  /** The exit code that a signal has brought about. */
+  readonly stopCode?: number | undefined;
   /** Runs until a signal stops it: that is a good end, not one with 130 or 143. */
   isService?: boolean;
   /** Takes SIGHUP in the place of ending by it. */

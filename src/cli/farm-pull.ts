@@ -1,15 +1,20 @@
 /** `pull --redis`: stores a request for the workers of a farm, and follows it as if it were a pull of this process. */
 import { Option, type Command, type CommandUnknownOpts, type OptionValues } from '@commander-js/extra-typings';
+import { tallyOfRun } from '../app/batch/summary.ts';
 import { commonTarget, type FarmFlags } from '../app/farm.ts';
 import { dispatchPull, pullRoots } from '../app/pull.ts';
 import { GantryError } from '../errors.ts';
+import type { RunResult } from '../flow/dispatcher.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { Farm } from '../queue/farm.ts';
+import type { Batch } from './batch.ts';
+import { refuseResults } from './batch-options.ts';
 import { type Cli, storeOf } from './cli.ts';
 import { farmFlags, givenOptions, maybeFarmOption, onFarm } from './farm-options.ts';
 import { printRun, showRun } from './farm-show.ts';
 import { redisCaOption } from './options.ts';
 import { matcherOf, type PullFlags } from './pulling.ts';
+import { exitCodeOfRun } from './run-result.ts';
 
 export interface FarmPullFlags extends PullFlags {
   readonly redis?: string | true | undefined;
@@ -38,6 +43,7 @@ const OF_FARMS = new Set(['redisCa', 'target', 'detach', 'new']);
 /** What --redis says; undefined: this process pulls. @throws GantryError USAGE when other flags do not fit */
 export function farmOfPull(flags: FarmPullFlags, command: CommandUnknownOpts): FarmFlags | undefined {
   const farm = farmFlags(flags);
+  if (flags.detach === true) refuseResults(command);
   const [wrong] = givenOptions(command, farm === undefined ? OF_FARMS : OF_WORKERS);
   if (wrong === undefined) return farm;
   if (farm === undefined) throw new GantryError('USAGE', `${wrong} goes with --redis only`, { origin: 'user' });
@@ -51,7 +57,7 @@ export const pullOnFarm = (
   cli: Cli,
   refs: readonly Reference[],
   flags: FarmPullFlags,
-  reached: FarmFlags,
+  { reached, batch }: { readonly reached: FarmFlags; readonly batch: Batch },
 ): Promise<void> =>
   onFarm(cli, reached, async (farm) => {
     const platforms = matcherOf(flags);
@@ -59,8 +65,11 @@ export const pullOnFarm = (
     const roots = pullRoots({ refs, platforms }, target);
     const submit = { labels: { target, platforms: platforms.text }, isNew: flags.new === true };
     if (flags.detach === true) return printRun(cli, await farm.submit(roots, submit), flags.format);
-    await showRun(cli, farm, flags, roots.length, async ({ teller: { onAway, submitted }, onEvent }) => {
-      let run: string | undefined;
+    let run: string | undefined;
+    const onEnd = (result: RunResult): Promise<void> =>
+      batch.ended({ ...tallyOfRun(result.images), exitCode: exitCodeOfRun(result), run });
+    const shown = { flags, images: roots.length, onEnd };
+    await showRun(cli, farm, shown, async ({ teller: { onAway, submitted }, onEvent }) => {
       const onSubmitted = (id: string): void => {
         run = id;
         submitted(id);

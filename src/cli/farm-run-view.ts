@@ -1,4 +1,5 @@
 /** How runs are shown: a row of the list, all of one run, and its failures in groups. */
+import { type FailureGroup, FailureGroups } from '../flow/failure-groups.ts';
 import type { ErrorRecord, ImageRecord, RunStatus, WaitReasons } from '../flow/farm-status.ts';
 import { ageText, isoOf, oneLine } from './farm-text.ts';
 import type { View } from './output.ts';
@@ -24,26 +25,11 @@ export const runView: View<RunStatus> = {
   }),
 };
 
-/** Failures of a run that have code and origin in common. */
-export interface FailureGroup extends Pick<ErrorRecord, 'code' | 'origin'> {
-  count: number;
-  readonly examples: { readonly name: string; readonly error: ErrorRecord }[];
-}
-
-const MAX_EXAMPLES = 5;
-
 /** The largest group first. Keeps no more than its examples, however many images there are. */
 export async function failureGroups(images: AsyncIterable<ImageRecord>): Promise<FailureGroup[]> {
-  const groups = new Map<string, FailureGroup>();
-  for await (const { name, error } of images) {
-    if (error === undefined) continue;
-    const { code, origin } = error;
-    const group = groups.get(`${code} ${origin}`) ?? { code, origin, count: 0, examples: [] };
-    groups.set(`${code} ${origin}`, group);
-    group.count += 1;
-    if (group.examples.length < MAX_EXAMPLES) group.examples.push({ name, error });
-  }
-  return [...groups.values()].toSorted((a, b) => b.count - a.count);
+  const groups = new FailureGroups();
+  for await (const { name, error } of images) if (error !== undefined) groups.add(name, error);
+  return groups.list();
 }
 
 export const runJson = (run: RunStatus, waiting: WaitReasons, failures: readonly FailureGroup[]) => ({

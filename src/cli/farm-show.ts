@@ -1,11 +1,13 @@
 /** A run on a farm while it goes on, and its end: shown as a pull in this process is. */
+import { tallyOfRun } from '../app/batch/summary.ts';
 import type { DispatchEvent, RunResult } from '../flow/dispatcher.ts';
 import type { Farm } from '../queue/farm.ts';
+import { Batch } from './batch.ts';
 import type { Cli } from './cli.ts';
 import { openTeller, type Teller } from './farm-teller.ts';
 import { type Format, write } from './output.ts';
 import { openProgress, type ProgressMode } from './progress/progress.ts';
-import { endWith, printResults } from './run-result.ts';
+import { endWith, exitCodeOfRun, printResults } from './run-result.ts';
 
 export interface ShowFlags {
   readonly format: Format;
@@ -18,12 +20,19 @@ export interface Shown {
   readonly onEvent: (event: DispatchEvent) => void;
 }
 
-/** Shows how a run of so many images goes, prints its results and sets the exit code. */
+export interface ShowOptions {
+  readonly flags: ShowFlags;
+  /** How many there are. */
+  readonly images: number;
+  /** Told of the results before they are printed. */
+  readonly onEnd: (result: RunResult) => Promise<void>;
+}
+
+/** Shows how a run goes, prints its results and sets the exit code. */
 export async function showRun(
   cli: Cli,
   farm: Farm,
-  flags: ShowFlags,
-  images: number,
+  { flags, images, onEnd }: ShowOptions,
   follow: (shown: Shown) => Promise<RunResult>,
 ): Promise<void> {
   const quiet = flags.quiet ?? false;
@@ -38,6 +47,7 @@ export async function showRun(
     };
     result = await follow({ teller, onEvent });
   }
+  await onEnd(result);
   await printResults(cli, result, { format: flags.format, quiet });
   endWith(cli, result);
 }
@@ -46,10 +56,17 @@ export async function showRun(
 export async function watchRun(cli: Cli, farm: Farm, run: string, flags: ShowFlags): Promise<void> {
   await farm.run(run);
   const roots = await farm.rootsOf(run);
-  await showRun(cli, farm, flags, roots.length, ({ teller: { watch, onAway }, onEvent }) => {
+  const batch = new Batch(cli, 'runs watch', flags);
+  const onEnd = async (result: RunResult): Promise<void> => {
+    const { createdAt, endedAt = Date.now() } = await farm.run(run);
+    const times = { startedAt: new Date(createdAt), endedAt: new Date(endedAt) };
+    await batch.ended({ ...tallyOfRun(result.images), exitCode: exitCodeOfRun(result), run, times });
+  };
+  await showRun(cli, farm, { flags, images: roots.length, onEnd }, ({ teller: { watch, onAway }, onEvent }) => {
     watch(run);
     return farm.dispatcher({ leaveOnAbort: true, onAway }).follow(run, roots, { signal: cli.signal, onEvent });
   });
+  await batch.close();
 }
 
 /** Prints the id of a run; as JSON an object. */

@@ -20,6 +20,9 @@ export async function main(argv: readonly string[]): Promise<void> {
     stdout: process.stdout,
     stderr: process.stderr,
     exitCode: 0,
+    get stopCode() {
+      return signals.exitCode;
+    },
     verbose: argv.includes('-v') || argv.includes('--verbose'),
     log: (line) => process.stderr.write(`${line}\n`),
   };

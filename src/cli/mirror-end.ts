@@ -2,7 +2,7 @@
 import { type Failure, type MirrorImage, targetName } from '../app/mirror/outcome.ts';
 import { BAD, type MirrorReport, type ReportRule, ruleFailures } from '../app/mirror/report.ts';
 import { assertPlace, writeFileWhole } from '../app/mirror/write-file.ts';
-import { ERROR_POLICY } from '../errors.ts';
+import { ERROR_POLICY, exitCodeOf } from '../errors.ts';
 import { hasFailed } from '../mirror/prune/text.ts';
 import type { PruneResult } from '../mirror/prune/types.ts';
 import type { Cli } from './cli.ts';
@@ -17,39 +17,38 @@ export interface EndFlags {
   readonly format: Format;
   readonly quiet?: true | undefined;
   readonly report?: string | undefined;
-  readonly metricsTextfile?: string | undefined;
 }
 
-/** Before anything is asked of a registry. @throws GantryError IO when a file could not be written in the end */
-export async function assertPlaces({
-  report,
-  metricsTextfile,
-}: Pick<EndFlags, 'report' | 'metricsTextfile'>): Promise<void> {
-  for (const path of [report, metricsTextfile]) if (path !== undefined) await assertPlace(path);
+/** Before anything is asked of a registry. @throws GantryError USAGE when the report could not be written in the end */
+export async function assertPlaces({ report }: Pick<EndFlags, 'report'>): Promise<void> {
+  if (report !== undefined) await assertPlace(report);
 }
 
-/** Files come first, because what goes to a pipe may find its reader gone. One that cannot be written does not keep the rest back. */
+/**
+ * Files come first, because what goes to a pipe may find its reader gone. One that cannot be written does not keep the rest back.
+ * @param onEnd told of the exit code, then
+ */
 export async function endMirror(
   cli: Cli,
   report: MirrorReport,
   pruned: readonly PruneResult[],
   flags: EndFlags,
+  onEnd?: (exitCode: number) => Promise<void>,
 ): Promise<void> {
-  const [written] = await Promise.allSettled([writeFiles(report, flags)]);
+  const [written] = await Promise.allSettled([writeReport(report, flags)]);
+  const exitCode = exitCodeOfReport(report, pruned);
+  await onEnd?.(written.status === 'rejected' ? exitCodeOf(written.reason) : exitCode);
   if (flags.format === 'json') await write(cli, `${JSON.stringify(report, null, 2)}\n`);
   else if (flags.format === 'jsonl')
     await write(cli, report.images.map((image) => `${JSON.stringify(image)}\n`).join(''));
   else if (flags.quiet !== true) await write(cli, reportText(report, pruned, cli.verbose));
   tellFailures(cli, report);
-  cli.exitCode = exitCodeOf(report, pruned);
+  cli.exitCode = exitCode;
   if (written.status === 'rejected') throw written.reason;
 }
 
-async function writeFiles(report: MirrorReport, { report: path, metricsTextfile }: EndFlags): Promise<void> {
+async function writeReport(report: MirrorReport, { report: path }: EndFlags): Promise<void> {
   if (path !== undefined) await writeFileWhole(path, `${JSON.stringify(report, null, 2)}\n`);
-  if (metricsTextfile === undefined) return;
-  const { writeMetricsFile } = await import('../app/mirror/metrics-file.ts');
-  await writeMetricsFile(metricsTextfile, report);
 }
 
 /** A farm has the images; what did not come so far is told here, and nowhere else. */
@@ -79,7 +78,7 @@ const tell = (cli: Cli, where: string, { code, message, hint, transient }: Failu
 };
 
 /** As of other runs: that of the failure when all failed alike, 3 when some are as they should be; then 8 when something would change. */
-function exitCodeOf({ rules, images }: MirrorReport, pruned: readonly PruneResult[]): number {
+function exitCodeOfReport({ rules, images }: MirrorReport, pruned: readonly PruneResult[]): number {
   const failures = [...rules.flatMap(ruleFailures), ...images.flatMap(({ error }) => error ?? [])];
   const moved = images.some(({ outcome }) => outcome === 'moved');
   if (failures.length > 0 || moved) {

@@ -8,6 +8,7 @@ import { copyItems, type Dispatch } from '../app/mirror/run.ts';
 import { dispatchPull } from '../app/pull.ts';
 import { GantryError } from '../errors.ts';
 import type { Farm } from '../queue/farm.ts';
+import { refuseResults } from './batch-options.ts';
 import type { Cli } from './cli.ts';
 import { farmFlags, givenOptions, maybeFarmOption, onFarm } from './farm-options.ts';
 import { printRun } from './farm-show.ts';
@@ -42,7 +43,6 @@ interface GivenFlags {
 const OF_FARMS = new Set(['redisCa', 'detach', 'new']);
 /** Workers have settings of their own for it. */
 const OF_WORKERS = new Set(['concurrency']);
-const OF_RESULTS = new Set(['report', 'metricsTextfile']);
 
 /** What --redis says; undefined: this process copies. @throws GantryError USAGE when other flags do not fit */
 export function farmOfMirror(flags: GivenFlags, command: CommandUnknownOpts): FarmRun | undefined {
@@ -56,12 +56,7 @@ export function farmOfMirror(flags: GivenFlags, command: CommandUnknownOpts): Fa
       hint: `give ${theirs} to \`gantry worker\``,
     });
   }
-  const [unknown] = flags.detach === true ? givenOptions(command, OF_RESULTS) : [];
-  if (unknown !== undefined) {
-    throw new GantryError('USAGE', `${unknown} does not go with --detach: nobody waits for the results`, {
-      origin: 'user',
-    });
-  }
+  if (flags.detach === true) refuseResults(command);
   return reached && { reached, isDetached: flags.detach === true, isNew: flags.new === true };
 }
 

@@ -1,10 +1,13 @@
 /** What `pull` and `fetch` share: they differ in whether names are recorded. */
 import type { Command, OptionValues } from '@commander-js/extra-typings';
+import { tallyOfRun } from '../app/batch/summary.ts';
 import { pull, type PullRequest } from '../app/pull.ts';
 import { openRegistries, resolversOf } from '../app/wiring.ts';
 import { GantryError } from '../errors.ts';
 import { formatPlatform, hostPlatform, matchAll, type PlatformMatcher, parseMatcher } from '../oci/platform.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
+import { asBatch, type Batch } from './batch.ts';
+import { type BatchFlags, withBatchOptions } from './batch-options.ts';
 import { type Cli, configOf, storeOf } from './cli.ts';
 import { distinct } from './image-list.ts';
 import {
@@ -19,49 +22,59 @@ import {
   withRegistryOptions,
 } from './options.ts';
 import type { Format } from './output.ts';
-import { openProgress, type ProgressMode } from './progress/progress.ts';
-import { endWith, printResults } from './run-result.ts';
+import { openProgress } from './progress/progress.ts';
+import { endWith, exitCodeOfRun, printResults } from './run-result.ts';
 
 /** More than a registry is asked for at a time: a node that is being written to the disk keeps no connection. */
 const DEFAULT_CONCURRENCY = 32;
 
-export interface PullFlags extends RegistryFlags {
+export interface PullFlags extends RegistryFlags, BatchFlags {
   readonly platform?: string | undefined;
   readonly allPlatforms?: true | undefined;
   readonly concurrency: number;
   readonly store?: string | undefined;
   readonly format: Format;
-  readonly progress: ProgressMode;
-  readonly quiet?: true | undefined;
 }
 
 export function withPullOptions<Args extends unknown[], Opts extends OptionValues>(command: Command<Args, Opts>) {
-  return withRegistryOptions(
-    command
-      .option(
-        '--platform <list>',
-        'platforms with commas between them (default: linux on the architecture of this machine)',
-      )
-      .option('-a, --all-platforms', 'all platforms, and what comes with them')
-      .option('--concurrency <n>', 'nodes handled at a time', parseCount(1), DEFAULT_CONCURRENCY)
-      .addOption(storeOption())
-      .addOption(formatOption())
-      .addOption(progressOption())
-      .addOption(quietOption('no progress; print REPOSITORY@DIGEST for each image'))
-      .addOption(verboseOption()),
+  return withBatchOptions(
+    withRegistryOptions(
+      command
+        .option(
+          '--platform <list>',
+          'platforms with commas between them (default: linux on the architecture of this machine)',
+        )
+        .option('-a, --all-platforms', 'all platforms, and what comes with them')
+        .option('--concurrency <n>', 'nodes handled at a time', parseCount(1), DEFAULT_CONCURRENCY)
+        .addOption(storeOption())
+        .addOption(formatOption())
+        .addOption(progressOption())
+        .addOption(quietOption('no progress; print REPOSITORY@DIGEST for each image'))
+        .addOption(verboseOption()),
+    ),
   );
 }
 
-/** Pulls in this process what the texts name. */
-export const pullImages = (cli: Cli, texts: readonly string[], flags: PullFlags, named: boolean): Promise<void> =>
-  pullHere(cli, distinct(texts.map(parseReference)), flags, named);
+/** Fetches in this process what the texts name, and names nothing. */
+export const fetchImages = (cli: Cli, texts: readonly string[], flags: PullFlags): Promise<void> =>
+  asBatch(cli, 'fetch', flags, (batch) =>
+    pullHere(cli, distinct(texts.map(parseReference)), flags, { named: false, batch }),
+  );
 
 /** Pulls in this process, shows how it goes, prints the results and sets the exit code. */
-export async function pullHere(cli: Cli, refs: readonly Reference[], flags: PullFlags, named: boolean): Promise<void> {
+export async function pullHere(
+  cli: Cli,
+  refs: readonly Reference[],
+  flags: PullFlags,
+  { named, batch }: { readonly named: boolean; readonly batch: Batch },
+): Promise<void> {
   const platforms = matcherOf(flags);
   const config = configOf(cli, flags);
   const store = await storeOf(cli, flags); // told before anything is asked of a registry
-  await using client = openRegistries(config, registrySettings(flags, config, cli));
+  await using client = openRegistries(config, {
+    ...registrySettings(flags, config, cli),
+    observer: batch.requests,
+  });
   const request: PullRequest = { refs, platforms, concurrency: flags.concurrency, named };
   const quiet = flags.quiet ?? false;
   const progress = openProgress(cli, quiet ? 'quiet' : flags.progress, refs.length);
@@ -71,6 +84,7 @@ export async function pullHere(cli: Cli, refs: readonly Reference[], flags: Pull
       progress[Symbol.dispose]();
     },
   );
+  await batch.ended({ ...tallyOfRun(result.images), exitCode: exitCodeOfRun(result), isCounted: true });
   await printResults(cli, result, { format: flags.format, quiet });
   endWith(cli, result);
 }

@@ -63,11 +63,19 @@ export const errorJson = (error: ErrorParts): Record<string, unknown> => ({
   ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
 });
 
-/**
- * One line for each failure, and the exit code: that of the failure when all failed alike, 3 when some are done. What somebody else
- * has cancelled counts as a failure.
- */
-export function endWith(cli: Cli, { images }: RunResult): void {
+/** That of the failure when all failed alike, 3 when some are done. What somebody else has cancelled counts as a failure. */
+export function exitCodeOfRun({ images }: RunResult): number {
+  const bad = images.filter(({ state }) => state !== 'done');
+  if (bad.length === 0) return 0;
+  if (bad.length < images.length) return PARTIAL;
+  const codes = new Set(bad.map(({ error }) => exitCodeOf(error)));
+  const [only = 1] = codes;
+  return codes.size === 1 ? only : 1;
+}
+
+/** One line for each failure, and the exit code. */
+export function endWith(cli: Cli, result: RunResult): void {
+  const { images } = result;
   const failed = images.filter((image) => image.state === 'failed');
   const cancelled = images.filter((image) => image.state === 'cancelled');
   for (const { root, error } of failed) {
@@ -78,10 +86,7 @@ export function endWith(cli: Cli, { images }: RunResult): void {
     cli.stderr.write(`gantry: ${cancelled.length} of ${images.length} images were cancelled\n`);
   }
   if (failed.length + cancelled.length === 0) return;
-  const done = images.some((image) => image.state === 'done');
   if (images.length > 1 && failed.length > 0)
     cli.stderr.write(`gantry: ${failed.length} of ${images.length} images failed\n`);
-  const codes = new Set([...failed, ...cancelled].map(({ error }) => exitCodeOf(error)));
-  const [only = 1] = codes;
-  cli.exitCode = done ? PARTIAL : codes.size === 1 ? only : 1;
+  cli.exitCode = exitCodeOfRun(result);
 }

@@ -152,7 +152,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'server',
     args: '',
-    summary: 'tell the state of a farm to Prometheus',
+    summary: 'serve a status page, an API, metrics, and a store as a registry',
     group: 'Service',
     load: () => import('./commands/server.ts'),
   },

@@ -9,6 +9,20 @@ export interface Provider {
   open(desc: Pick<Descriptor, 'digest' | 'size'>, opts: OpenOptions): Promise<ByteStream>;
 }
 
+/** A file that is open, for whoever sends its bytes on from memory of their own. Closed by whoever opened it, once. */
+export interface OpenFile {
+  /** Bytes, when it was opened: content does not change. */
+  readonly size: number;
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
+  close(): Promise<void>;
+}
+
+/** Opens content as a file, where it is one. */
+export interface FileProvider {
+  /** Undefined when the content is not here. It stays readable until it is closed, whoever deletes it. */
+  openFile(digest: Digest, opts: CallOptions): Promise<OpenFile | undefined>;
+}
+
 export interface ContentInfo {
   readonly digest: Digest;
   /** Bytes. */
@@ -77,6 +91,23 @@ export interface IngestStatus {
   readonly expected: Digest | undefined;
   readonly startedAt: Date;
   readonly updatedAt: Date;
+}
+
+/** Content of which everything is known but its bytes. */
+export type FollowRequest = Required<IngestRequest>;
+
+export interface FollowOptions extends CallOptions {
+  /** After so long without a byte it is given up, in milliseconds; a minute unless given. */
+  readonly patienceMs?: number;
+}
+
+/** Reads content while it is being written, by whomever. */
+export interface GrowingProvider {
+  /**
+   * A stream that goes on through takeovers, and ends only when all of it is here and every byte that was handed out was right; undefined when
+   * the content is neither here nor being written. Its iteration throws DIGEST_MISMATCH, TIMEOUT, and NOT_FOUND when the write was given up.
+   */
+  follow(request: FollowRequest, opts: FollowOptions): Promise<ByteStream | undefined>;
 }
 
 /** Looks after unfinished writes. */

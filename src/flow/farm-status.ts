@@ -27,6 +27,8 @@ export interface RunStatus {
   readonly bytesPerSecond: number;
   /** Until it ends, going by the images so far; undefined while there is nothing to go by, and when it has ended. */
   readonly etaMs: number | undefined;
+  /** Failed images by the code of their error. */
+  readonly failuresByCode: Readonly<Record<string, number>>;
   /** What it was started with: target, platforms. */
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -50,6 +52,24 @@ export interface ImageRecord {
   readonly mediaType: string | undefined;
   readonly error: ErrorRecord | undefined;
   readonly endedAt: number;
+}
+
+/** How an image ended, by its place in the request, and what it has cost. */
+export interface ImageOutcome extends Omit<ImageRecord, 'name' | 'state'> {
+  readonly index: number;
+  readonly state: 'done' | 'failed';
+  /** Moved for it. */
+  readonly bytes: number;
+  readonly tookMs: number;
+}
+
+/** Some of the outcomes of a run. */
+export interface OutcomePage {
+  readonly outcomes: readonly ImageOutcome[];
+  /** Where the next page begins. */
+  readonly place: string | undefined;
+  /** There are no more for now. */
+  readonly isAll: boolean;
 }
 
 /** The queue of one registry. */
@@ -109,4 +129,60 @@ export interface FarmView {
   runs(opts: CallOptions & { limit?: number }): Promise<RunStatus[]>;
   lanes(opts: CallOptions): Promise<LaneStatus[]>;
   workers(opts: CallOptions): Promise<WorkerStatus[]>;
+}
+
+/** The memory of the Redis server behind a farm, in bytes. */
+export interface QueueMemory {
+  readonly used: number;
+  /** What it may take at most; 0: no limit. */
+  readonly limit: number;
+  /** All that its machine has; 0: it does not tell. */
+  readonly machine: number;
+}
+
+export interface MemoryView {
+  memory(opts: CallOptions): Promise<QueueMemory>;
+}
+
+/** Reads one run. */
+export interface RunReader {
+  /** @throws GantryError NOT_FOUND */
+  run(id: string, opts: CallOptions): Promise<RunStatus>;
+  waitReasons(id: string, opts: CallOptions): Promise<WaitReasons>;
+}
+
+/** Reads the images of runs, a part at a time. */
+export interface ImageReader {
+  /** The names of all images, in the order of the request. */
+  names(id: string, opts: CallOptions): AsyncIterable<readonly string[]>;
+  /** @param place where an earlier page ended; undefined: from the start */
+  outcomes(id: string, place: string | undefined, opts: CallOptions): Promise<OutcomePage>;
+}
+
+export interface RunControl {
+  /** False when it had ended already. @throws GantryError NOT_FOUND */
+  cancel(id: string): Promise<boolean>;
+  /**
+   * A new run with what failed or was cancelled; undefined when there is nothing to try again.
+   * @param opts.code only images that failed with this code
+   * @throws GantryError NOT_FOUND, USAGE while the run goes on
+   */
+  retry(id: string, opts: CallOptions & { code?: string }): Promise<string | undefined>;
+}
+
+/** What limits a registry over all workers; null takes a limit away. */
+export interface LaneSettings {
+  /** Tickets at a time. */
+  readonly concurrency?: number | null;
+  /** Requests that the registry counts, for each identity. */
+  readonly quota?: { readonly requests: number; readonly periodMs: number } | null;
+}
+
+export interface LaneControl {
+  /** Limits may be set before there is anything to do for a registry. */
+  set(lane: string, settings: LaneSettings): Promise<void>;
+  /** No worker takes a ticket of it until it is resumed. @throws GantryError NOT_FOUND */
+  pause(lane: string): Promise<void>;
+  /** @throws GantryError NOT_FOUND */
+  resume(lane: string): Promise<void>;
 }

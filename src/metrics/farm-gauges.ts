@@ -1,12 +1,14 @@
-import type { LaneStatus, RunState, RunStatus, WorkerStatus } from '../flow/farm-status.ts';
+import type { LaneStatus, QueueMemory, RunState, RunStatus, WorkerStatus } from '../flow/farm-status.ts';
 import { MAX_NAMES, OTHER } from './label-cap.ts';
 import type { Meters } from './meters.ts';
+import { setActiveRuns } from './run-gauges.ts';
 
 /** What a scrape reads of the farm. */
 export interface FarmState {
   readonly runs: readonly RunStatus[];
   readonly lanes: readonly LaneStatus[];
   readonly workers: readonly WorkerStatus[];
+  readonly memory: QueueMemory;
 }
 
 const sum = <T>(of: readonly T[], number: (one: T) => number): number =>
@@ -107,10 +109,18 @@ function setWorkers(meters: Meters, workers: readonly WorkerStatus[]): void {
   );
 }
 
+function setMemory(meters: Meters, { used, limit, machine }: QueueMemory): void {
+  meters.gauge('gantry_redis_memory_used_bytes', 'Memory that the Redis of the farm takes.').set({}, used);
+  meters.gauge('gantry_redis_memory_limit_bytes', 'What it may take (maxmemory); 0: no limit.').set({}, limit);
+  meters.gauge('gantry_redis_memory_machine_bytes', 'What its machine has; 0: it does not tell.').set({}, machine);
+}
+
 /** `nowMs` is milliseconds since 1970, as are the times of the state. */
-export function setFarm(meters: Meters, { runs, lanes, workers }: FarmState, nowMs: number): void {
+export function setFarm(meters: Meters, { runs, lanes, workers, memory }: FarmState, nowMs: number): void {
   setLanes(meters, lanes, nowMs);
   setQuotas(meters, lanes);
   setRuns(meters, runs);
+  setActiveRuns(meters, runs);
   setWorkers(meters, workers);
+  setMemory(meters, memory);
 }

@@ -1,6 +1,6 @@
 import { type CallOptions, sleep } from '../call.ts';
 import { GantryError } from '../errors.ts';
-import type { FarmView } from '../flow/farm-status.ts';
+import type { FarmView, MemoryView } from '../flow/farm-status.ts';
 import type { Exposition } from './exposition.ts';
 import { setFarm } from './farm-gauges.ts';
 import { Meters } from './meters.ts';
@@ -18,14 +18,16 @@ interface Scrape {
   expiresAt: number;
 }
 
-const scrapes = new WeakMap<FarmView, Scrape>();
+type View = FarmView & MemoryView;
+
+const scrapes = new WeakMap<View, Scrape>();
 
 /**
  * The state of the farm as metrics, read when it is asked for; what was read up to a second ago is given again. A caller
  * that gives up leaves alone those who wait for the same reading.
  * @throws GantryError TIMEOUT when the farm does not answer within five seconds
  */
-export async function farmMetrics(view: FarmView, { signal }: CallOptions): Promise<Exposition> {
+export async function farmMetrics(view: View, { signal }: CallOptions): Promise<Exposition> {
   signal.throwIfAborted();
   const known = scrapes.get(view);
   const scrape = known !== undefined && performance.now() < known.expiresAt ? known : start(view);
@@ -39,7 +41,7 @@ export async function farmMetrics(view: FarmView, { signal }: CallOptions): Prom
   }
 }
 
-function start(view: FarmView): Scrape {
+function start(view: View): Scrape {
   const scrape: Scrape = { text: inTime(view), expiresAt: Infinity };
   scrapes.set(view, scrape);
   scrape.text.then(
@@ -52,7 +54,7 @@ function start(view: FarmView): Scrape {
 }
 
 /** The deadline holds for a view that does not listen to its signal as well. */
-async function inTime(view: FarmView): Promise<Exposition> {
+async function inTime(view: View): Promise<Exposition> {
   const stop = new AbortController();
   const late = sleep(DEADLINE_MS, stop.signal).then((): never => {
     throw new GantryError('TIMEOUT', `the farm did not answer within ${DEADLINE_MS / 1000} s`, {
@@ -66,13 +68,14 @@ async function inTime(view: FarmView): Promise<Exposition> {
   }
 }
 
-async function read(view: FarmView, { signal }: CallOptions): Promise<Exposition> {
-  const [runs, lanes, workers] = await Promise.all([
+async function read(view: View, { signal }: CallOptions): Promise<Exposition> {
+  const [runs, lanes, workers, memory] = await Promise.all([
     view.runs({ signal, limit: MAX_RUNS }),
     view.lanes({ signal }),
     view.workers({ signal }),
+    view.memory({ signal }),
   ]);
   const meters = new Meters(); // new each time, so that a lane that is gone leaves nothing behind
-  setFarm(meters, { runs, lanes, workers }, Date.now());
+  setFarm(meters, { runs, lanes, workers, memory }, Date.now());
   return meters.text();
 }

@@ -10,6 +10,8 @@ export type Observe<L extends string> = (labels: Labels<L>, value: number) => vo
 export interface Level<L extends string> {
   set(labels: Labels<L>, value: number): void;
   add(labels: Labels<L>, by: number): void;
+  /** Forgets all values. */
+  reset(): void;
 }
 
 /** prom-client throws for a negative count, and takes NaN, which no counter ever recovers from. */
@@ -38,6 +40,7 @@ export class Meters {
       add: (labels, by) => {
         if (Number.isFinite(by)) gauge.inc(labels, by);
       },
+      reset: () => gauge.reset(),
     };
   }
 

@@ -45,6 +45,14 @@ export function mirrorMetrics(run: MirrorRunResult, before: string): Promise<Exp
   return meters.text();
 }
 
+/** What an earlier run has told of its rules, for one that came to none of them: when they last went well is to be kept. */
+export const keptMirrorMetrics = (before: string): string =>
+  before
+    .split('\n')
+    .filter((line) => /^(?:# \w+ )?gantry_mirror_/.test(line))
+    .map((line) => `${line}\n`)
+    .join('');
+
 /** By rule. */
 function lastSuccesses(text: string, mirror: string): ReadonlyMap<string, number> {
   const samples = text.matchAll(/^(?<name>\w+)\{mirror="(?<mirror>[^"]*)",rule="(?<rule>[^"]*)"\} (?<value>\S+)$/gm);

@@ -21,6 +21,7 @@ export class ServeMetrics {
   readonly #duration;
   readonly #pruned;
   readonly #rules;
+  readonly #interval;
   readonly #valid;
 
   /** @param mirror the name of the file, without its directory */
@@ -45,6 +46,11 @@ export class ServeMetrics {
     this.#duration = meters.gauge('gantry_mirror_run_duration_seconds', 'How long the last run took.', labels);
     this.#pruned = meters.counter('gantry_mirror_pruned_tags_total', 'Tags that were deleted at targets.', labels);
     this.#rules = meters.gauge('gantry_mirror_rules', 'Rules that have a schedule.', ['mirror']);
+    this.#interval = meters.gauge(
+      'gantry_mirror_interval_seconds',
+      'The longest time between two moments at which the rule is due.',
+      labels,
+    );
     this.#valid = meters.gauge('gantry_mirror_file_valid', 'Whether the file could be read when it last changed.', [
       'mirror',
     ]);
@@ -73,8 +79,11 @@ export class ServeMetrics {
     this.#pruned({ mirror: this.#mirror, rule }, tags);
   }
 
-  scheduled(rules: number): void {
-    this.#rules.set({ mirror: this.#mirror }, rules);
+  /** All rules that have a schedule: `sync.0` to the longest time between two moments at which it is due, in seconds. */
+  scheduled(rules: ReadonlyMap<string, number>): void {
+    this.#rules.set({ mirror: this.#mirror }, rules.size);
+    this.#interval.reset(); // a rule that left the file is not late
+    for (const [rule, seconds] of rules) this.#interval.set({ mirror: this.#mirror, rule }, seconds);
   }
 
   read(isValid: boolean): void {

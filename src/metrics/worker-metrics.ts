@@ -1,4 +1,4 @@
-import type { ErrorCode, ErrorOrigin } from '../errors.ts';
+import { ERROR_POLICY, type ErrorCode, type ErrorOrigin } from '../errors.ts';
 import type { TicketOutcome, TicketPhase, WorkerObserver } from '../flow/farm-observer.ts';
 import type { RegistryObserver } from '../remote/observer.ts';
 import type { Exposition } from './exposition.ts';
@@ -15,6 +15,10 @@ const WAIT_SECONDS = [0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 1800];
 /** A server may answer any three digits; what is no status of HTTP (RFC 9110, 15) shares one value. */
 const statusLabel = (status: number | 'error'): string =>
   status === 'error' || (status >= 100 && status <= 599) ? String(status) : OTHER;
+
+const isCode = (text: string): text is ErrorCode => Object.hasOwn(ERROR_POLICY, text);
+const CODES = Object.keys(ERROR_POLICY).filter(isCode);
+const ORIGINS: readonly ErrorOrigin[] = ['user', 'source', 'target', 'store', 'gantry'];
 
 /** What the registry client tells. */
 const ofRegistries = (meters: Meters) => ({
@@ -73,6 +77,8 @@ export class WorkerMetrics implements RegistryObserver, WorkerObserver {
 
   constructor({ version }: { version: string }) {
     addProcessMetrics(this.#meters, version);
+    // A rate does not see what a counter has when it is seen first: a list of images that are all gone would be no alert.
+    for (const code of CODES) for (const origin of ORIGINS) this.#tickets.failures({ code, origin }, 0);
   }
 
   text(): Promise<Exposition> {

@@ -2,7 +2,20 @@
 import type { Redis } from 'ioredis';
 import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
-import type { FarmView, ImageRecord, LaneStatus, RunStatus, WaitReasons, WorkerStatus } from '../flow/farm-status.ts';
+import type {
+  FarmView,
+  ImageReader,
+  ImageRecord,
+  LaneStatus,
+  MemoryView,
+  OutcomePage,
+  QueueMemory,
+  RunControl,
+  RunReader,
+  RunStatus,
+  WaitReasons,
+  WorkerStatus,
+} from '../flow/farm-status.ts';
 import { isRepository, type Node, nodeLabel } from '../flow/handler.ts';
 import { openRedis, redisError, type RedisSettings } from './connection.ts';
 import { FarmDispatcher, type FarmDispatcherOptions } from './dispatcher.ts';
@@ -10,6 +23,7 @@ import { GoneTags } from './gone-tags.ts';
 import { Keys } from './keys.ts';
 import { Lanes } from './lanes.ts';
 import { laneOf, settleLaneOf } from './record.ts';
+import { redisMemory } from './redis-memory.ts';
 import { type Ended, Runs, type SubmitOptions } from './runs.ts';
 import { Tickets } from './tickets.ts';
 
@@ -17,13 +31,24 @@ export interface FarmOptions extends RedisSettings {
   readonly namespace?: string;
 }
 
-export class Farm implements FarmView, AsyncDisposable {
+/** What the images of a run cannot do without. */
+interface Needs {
+  readonly lanes: ReadonlySet<string>;
+  /** Ids. */
+  readonly stores: ReadonlySet<string>;
+}
+
+const MAX_NEEDS = 100;
+
+export class Farm implements FarmView, RunReader, ImageReader, RunControl, MemoryView, AsyncDisposable {
   readonly #redis: Redis;
   readonly #namespace: string;
   readonly #keys: Keys;
   readonly #tickets: Tickets;
   readonly #runs: Runs;
   readonly #lanes: Lanes;
+  /** Of the runs that were asked about last. */
+  readonly #needs = new Map<string, Needs>();
 
   private constructor(redis: Redis, namespace: string) {
     this.#redis = redis;
@@ -89,6 +114,22 @@ export class Farm implements FarmView, AsyncDisposable {
     for await (const ended of this.#runs.results(id, opts)) yield imageRecord(ended, roots[ended.index]);
   }
 
+  async *names(id: string, opts: CallOptions): AsyncGenerator<readonly string[]> {
+    for await (const roots of this.#runs.requested(id)) {
+      opts.signal.throwIfAborted();
+      yield roots.map(nodeLabel);
+    }
+  }
+
+  async outcomes(id: string, place: string | undefined, _opts: CallOptions): Promise<OutcomePage> {
+    const { ended, ...page } = await this.#runs.resultsAfter(id, place);
+    const outcomes = ended.map(({ index, state, desc, error, endedAt, bytes, tookMs }) => {
+      const { digest, mediaType } = desc ?? {};
+      return { index, state, digest, mediaType, error, endedAt, bytes, tookMs };
+    });
+    return { ...page, outcomes };
+  }
+
   /** False when it had ended already. @throws GantryError NOT_FOUND */
   cancel(id: string): Promise<boolean> {
     return this.#runs.cancel(id);
@@ -138,15 +179,17 @@ export class Farm implements FarmView, AsyncDisposable {
       .toSorted((a, b) => (a.id < b.id ? -1 : 1));
   }
 
+  memory(_opts: CallOptions): Promise<QueueMemory> {
+    return redisMemory(this.#redis);
+  }
+
   /** Why a run does not move: what holds up the lanes of its images, and what it needs that no worker has. */
   async waitReasons(id: string, opts: CallOptions): Promise<WaitReasons> {
     if ((await this.#runs.status(id)).state !== 'running') return [];
-    const [workers, lanes, roots] = await Promise.all([this.workers(opts), this.lanes(opts), this.#runs.roots(id)]);
+    const [workers, lanes, needs] = await Promise.all([this.workers(opts), this.lanes(opts), this.#needsOf(id)]);
     if (workers.length === 0) return ['no worker is connected: start one with `gantry worker`'];
-    const wanted = new Set(roots.flatMap((root) => [laneOf(root), settleLaneOf(root)]));
-    const reasons = lanes.filter((lane) => wanted.has(lane.name)).flatMap(laneReasons);
-    const stores = new Set(roots.map(({ target }) => target).filter((target) => !isRepository(target)));
-    for (const store of stores) {
+    const reasons = lanes.filter((lane) => needs.lanes.has(lane.name)).flatMap(laneReasons);
+    for (const store of needs.stores) {
       if (!workers.some((worker) => worker.store === undefined || worker.store === store)) {
         reasons.push(`no worker has the store ${store}: start one with --store`);
       }
@@ -157,6 +200,23 @@ export class Farm implements FarmView, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#tickets[Symbol.asyncDispose]();
     this.#redis.disconnect();
+  }
+
+  /** A request never changes, and to read it again each second, as those who watch a run do, would cost more than all else. */
+  async #needsOf(id: string): Promise<Needs> {
+    const known = this.#needs.get(id);
+    if (known !== undefined) return known;
+    const needs = { lanes: new Set<string>(), stores: new Set<string>() };
+    for await (const roots of this.#runs.requested(id)) {
+      for (const root of roots) {
+        needs.lanes.add(laneOf(root)).add(settleLaneOf(root));
+        if (!isRepository(root.target)) needs.stores.add(root.target);
+      }
+    }
+    const [oldest] = this.#needs.keys();
+    if (this.#needs.size >= MAX_NEEDS && oldest !== undefined) this.#needs.delete(oldest);
+    this.#needs.set(id, needs);
+    return needs;
   }
 
   /** Content that others wait for. Looks at no more keys than can be read at once. */

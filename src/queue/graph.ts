@@ -31,6 +31,8 @@ export type Begun =
       readonly payload: string;
       /** How many times settle has added children. */
       readonly round: number;
+      /** Since another ticket was first found to hold its lease, by the clock of Redis; undefined when none did. */
+      readonly waitedMs: number | undefined;
     }
   | { readonly state: 'busy'; readonly holder: string }
   /** The registry that the content would go to wants to be left alone, or its lane is paused. */
@@ -87,7 +89,7 @@ export class RunGraph {
     const phase = ticket.phase === 'settle' ? 'p' : 'v';
     const args = [ticket.node, phase, owner, where.lane, where.leaseMs, where.worker];
     const reply = items(await begin.run(this.#redis, this.#key, args));
-    const [state, letter, record, watched, tries, fence, payload, round] = reply;
+    const [state, letter, record, watched, tries, fence, payload, round, waited] = reply;
     if (state === 'busy') return { state, holder: text(letter) };
     if (state === 'blocked') return { state, afterMs: count(letter) };
     if (state !== 'go') return { state: state === 'gone' || state === 'dead' ? state : 'stale' };
@@ -100,6 +102,7 @@ export class RunGraph {
       fence: text(fence),
       payload: text(payload),
       round: count(round),
+      waitedMs: count(waited) < 0 ? undefined : count(waited),
     };
   }
 

@@ -2,18 +2,10 @@
 import type { Redis } from 'ioredis';
 import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
-import type { LaneStatus } from '../flow/farm-status.ts';
+import type { LaneControl, LaneSettings, LaneStatus } from '../flow/farm-status.ts';
 import type { Keys } from './keys.ts';
 import { count, NOW, Script } from './script.ts';
 import type { Tickets } from './tickets.ts';
-
-/** What `gantry lanes set` sets; null takes a limit away. */
-export interface LaneSettings {
-  /** Tickets at a time, over all workers. */
-  readonly concurrency?: number | null;
-  /** Requests that the registry counts, for each identity. */
-  readonly quota?: { readonly requests: number; readonly periodMs: number } | null;
-}
 
 /** The later end wins: two answers never shorten each other's wait. KEYS: the lane. ARGV: ms, why. Answers the ms from now. */
 const block = new Script(`
@@ -27,7 +19,7 @@ return tonumber(ARGV[1])
 
 const MAX_WHY = 300;
 
-export class Lanes {
+export class Lanes implements LaneControl {
   readonly #redis: Redis;
   readonly #keys: Keys;
   readonly #tickets: Tickets;

@@ -4,13 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { CallOptions } from '../call.ts';
 import { GantryError } from '../errors.ts';
-import type { ErrorRecord, RunState, RunStatus } from '../flow/farm-status.ts';
+import type { ErrorRecord, RunStatus } from '../flow/farm-status.ts';
 import type { Node } from '../flow/handler.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { isArchive } from '../oci/location.ts';
 import type { Keys } from './keys.ts';
 import { packRoots, unpackRoots } from './payload.ts';
 import { readRecord, recordOf, type Root } from './record.ts';
+import { CHUNK, statusOf } from './run-status.ts';
 import { count, text } from './script.ts';
 import { cancel, submit } from './scripts/run.ts';
 
@@ -25,6 +26,8 @@ export interface SubmitOptions {
   readonly keepMs?: number;
   /** Somebody listens from the start. */
   readonly watched?: boolean;
+  /** Its images are taken before all that waits in their lanes, the last one first. For what somebody waits for; a few at most. */
+  readonly ahead?: boolean;
 }
 
 /** How a root of the request ended. */
@@ -43,6 +46,14 @@ export interface Ended {
   readonly tookMs: number;
 }
 
+export interface ResultPage {
+  readonly ended: readonly Ended[];
+  /** After the last of them. */
+  readonly place: string | undefined;
+  /** There were no more. */
+  readonly isAll: boolean;
+}
+
 export interface FollowOptions {
   /** Stops following. */
   readonly leave?: AbortSignal;
@@ -54,10 +65,10 @@ export interface FollowOptions {
 
 const MAX_OPEN = 1_000;
 const KEEP_MS = 7 * 24 * 3_600_000;
-const CHUNK = 250;
 /** For so long a watcher counts as there without saying so again. */
 const WATCH_MS = 15_000;
 const RESULTS_A_CALL = 1_000;
+const CHUNKS_A_CALL = 20;
 /** Longer than it takes to find out that a run is lost. */
 const BLOCK_MS = 2_000;
 const AWAY_MS = 60_000;
@@ -77,7 +88,8 @@ export class Runs {
    * @throws GantryError USAGE for archives: the files of one machine are not those of another
    */
   async submit(roots: readonly Node[], options: SubmitOptions = {}): Promise<string> {
-    const { labels = {}, isNew = false, maxOpen = MAX_OPEN, keepMs = KEEP_MS, watched = false } = options;
+    const { labels = {}, isNew = false, maxOpen = MAX_OPEN, keepMs = KEEP_MS } = options;
+    const { watched = false, ahead = false } = options;
     refuseArchives(roots);
     const records = roots.map((node, index): Root => [index, recordOf(node, 0)]);
     const chunks: string[] = [];
@@ -85,7 +97,8 @@ export class Runs {
     const what = hash('sha256', JSON.stringify([labels, ...chunks]), 'base64url').slice(0, 24);
     const same = isNew ? '' : `${this.#keys.tag}:req:${what}`;
     const id = `r${randomBytes(5).toString('hex')}`;
-    const args = [same, maxOpen, keepMs, roots.length, JSON.stringify(labels), watched ? WATCH_MS : 0, ...chunks];
+    const said = [JSON.stringify(labels), watched ? WATCH_MS : 0, ahead ? 1 : 0];
+    const args = [same, maxOpen, keepMs, roots.length, ...said, ...chunks];
     return text(await submit.run(this.#redis, this.#keys.run(id), args));
   }
 
@@ -126,20 +139,38 @@ export class Runs {
 
   /** The request, in its order. */
   async roots(run: string): Promise<Node[]> {
-    const chunks = await this.#redis.lrange(`${this.#keys.run(run)}:q`, 0, -1);
-    return chunks.flatMap((chunk) => unpackRoots(chunk).map(([, record]) => readRecord(record).node));
+    return (await Array.fromAsync(this.requested(run))).flat();
+  }
+
+  /** The request in parts, in its order: whoever has other things to do is not kept from them by one of a million images. */
+  async *requested(run: string): AsyncGenerator<readonly Node[]> {
+    for (let from = 0; ; from += CHUNKS_A_CALL) {
+      const chunks = await this.#redis.lrange(`${this.#keys.run(run)}:q`, from, from + CHUNKS_A_CALL - 1);
+      yield chunks.flatMap((chunk) => unpackRoots(chunk).map(([, record]) => readRecord(record).node));
+      if (chunks.length < CHUNKS_A_CALL) return;
+    }
   }
 
   /** All results so far. */
   async *results(run: string, opts: CallOptions): AsyncGenerator<Ended> {
-    for (let place = '-'; ;) {
+    for (let place: string | undefined; ;) {
       opts.signal.throwIfAborted();
-      const from = place === '-' ? '-' : `(${place}`;
-      const entries = await this.#redis.xrange(this.#stream(run), from, '+', 'COUNT', RESULTS_A_CALL);
-      yield* entries.filter(isResult).map(endedOf);
-      if (entries.length < RESULTS_A_CALL) return;
-      place = entries.at(-1)?.[0] ?? place;
+      const next = await this.resultsAfter(run, place);
+      yield* next.ended;
+      if (next.isAll) return;
+      place = next.place;
     }
+  }
+
+  /** Some results after a place in the stream of them, which an earlier call has told; undefined: from the start. */
+  async resultsAfter(run: string, place: string | undefined): Promise<ResultPage> {
+    const from = place === undefined ? '-' : `(${place}`;
+    const entries = await this.#redis.xrange(this.#stream(run), from, '+', 'COUNT', RESULTS_A_CALL);
+    return {
+      ended: entries.filter(isResult).map(endedOf),
+      place: entries.at(-1)?.[0] ?? place,
+      isAll: entries.length < RESULTS_A_CALL,
+    };
   }
 
   /**
@@ -235,39 +266,3 @@ const away = (run: string): GantryError =>
   new GantryError('NETWORK', 'redis has not answered for too long', {
     hint: `the run goes on when it is back: \`gantry runs watch ${run}\``,
   });
-
-const STATES: ReadonlySet<string> = new Set<RunState>(['running', 'done', 'cancelled']);
-const isState = (text: string | undefined): text is RunState => text !== undefined && STATES.has(text);
-
-function statusOf(id: string, fields: Readonly<Record<string, string>>): RunStatus {
-  const number = (name: string): number => Number(fields[name] ?? 0);
-  const state = isState(fields['st']) ? fields['st'] : 'cancelled';
-  const [total, done, failed] = [number('roots'), number('ok'), number('bad')];
-  const isOver = state !== 'running';
-  const createdAt = number('created');
-  const endedAt = isOver ? number('ended') : undefined;
-  const labels: Record<string, string> = JSON.parse(fields['labels'] ?? '{}');
-  const fed = fields['fed'] === '1' ? total : Math.min(total, number('fc') * CHUNK);
-  const tookMs = Math.max(1, (endedAt ?? Date.now()) - createdAt);
-  const ended = done + failed;
-  return {
-    id,
-    state,
-    createdAt,
-    endedAt,
-    images: {
-      total,
-      fed,
-      open: isOver ? 0 : number('open'),
-      done,
-      failed,
-      cancelled: isOver ? total - ended : 0,
-    },
-    // An image that was handed out is a node as well, and counted with them when it ends.
-    nodes: { known: number('nk') + fed, done: number('nd'), failed: number('nf'), skipped: number('ns') },
-    bytes: number('by'),
-    bytesPerSecond: Math.round((number('by') * 1000) / tookMs),
-    etaMs: isOver || ended === 0 ? undefined : Math.round((tookMs / ended) * (total - ended)),
-    labels,
-  };
-}

@@ -95,6 +95,7 @@ export class TicketRun {
   }
 
   async #begun(begun: Begun & { state: 'go' }): Promise<Outcome> {
+    if (begun.waitedMs !== undefined) this.#parts.observer?.leaseWaited(begun.waitedMs / 1000);
     const at = readRecord(begun.record);
     const { node } = at;
     if (begun.fence !== '0' && node.kind !== 'image') {

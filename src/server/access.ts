@@ -4,7 +4,9 @@
  */
 import { hash, timingSafeEqual } from 'node:crypto';
 import { createMiddleware } from 'hono/factory';
+import { GantryError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
+import { problem } from './api/problem.ts';
 import { type App, oneLine, type RequestContext, type ServerEnv } from './http.ts';
 
 export interface AccessOptions {
@@ -18,59 +20,76 @@ export interface AccessOptions {
 
 const READS = new Set(['GET', 'HEAD']);
 const PROTECTED = /^\/(?:api|v2|metrics)(?:\/|$)/;
-const CHANGES = /^\/api(?:\/|$)/;
+const API = /^\/api(?:\/|$)/;
+/** Its clients are told by 405 that nothing is written here, whoever they are. */
+const REGISTRY = /^\/v2(?:\/|$)/;
 
-/** Goes before all routes. */
+/** Goes before all routes, and judges by the path that they are found by. */
 export function addAccess(app: App, options: AccessOptions): App {
   return app.use(
     createMiddleware<ServerEnv>(async (c, next) => {
       const refused = refusal(c, options.host) ?? (await denial(c, options));
-      if (refused !== undefined) return refused;
+      if (refused !== undefined) return answer(c, refused);
       await next();
       return undefined;
     }),
   );
 }
 
+const refuse = (message: string, hint?: string): GantryError =>
+  new GantryError('REFUSED', message, { origin: 'user', ...(hint === undefined ? {} : { hint }) });
+
 /** Requests that a page of another site has a browser make. */
-function refusal(c: RequestContext, boundTo: string): Response | undefined {
+function refusal(c: RequestContext, boundTo: string): GantryError | undefined {
   const host = c.req.header('host') ?? '';
   // A name of somebody else's that was made to lead to this machine (DNS rebinding): its pages would count as ours.
   if (isLoopback(boundTo) && !isLoopback(hostnameOf(host))) {
-    return c.text(oneLine('this server is for this machine alone: ask it as localhost'), 403);
+    return refuse('this server is for this machine alone: ask it as localhost');
   }
   const origin = c.req.header('origin');
-  if (origin !== undefined && !isOwn(origin, host)) return c.text(oneLine('not for pages of other sites'), 403);
-  // Following a link from another site is no more than typing the address.
-  const isForeign = c.req.header('sec-fetch-site') === 'cross-site' && c.req.header('sec-fetch-mode') !== 'navigate';
-  return isForeign ? c.text(oneLine('not for pages of other sites'), 403) : undefined;
+  const isForeign = origin === undefined ? isSentByOthers(c) : !isOwn(origin, host);
+  return isForeign ? refuse('not for pages of other sites') : undefined;
 }
 
-async function denial(c: RequestContext, { token, protectReads }: AccessOptions): Promise<Response | undefined> {
+/** By what browsers say of each request (Fetch Metadata). Following a link from another site is no more than typing the address. */
+function isSentByOthers(c: RequestContext): boolean {
+  const site = c.req.header('sec-fetch-site') ?? 'none';
+  const isLink = c.req.header('sec-fetch-mode') === 'navigate' && c.req.header('sec-fetch-dest') === 'document';
+  return site !== 'none' && site !== 'same-origin' && !(isLink && READS.has(c.req.method));
+}
+
+/** Whatever is not known to change nothing needs the token, also where there is no route. */
+async function denial(c: RequestContext, { token, protectReads }: AccessOptions): Promise<GantryError | undefined> {
   const { method, path } = c.req;
-  const changes = !READS.has(method) && CHANGES.test(path);
+  const changes = !READS.has(method) && !REGISTRY.test(path);
   if (!changes && !(protectReads && PROTECTED.test(path))) return undefined;
-  if (token === undefined) {
-    return c.text(oneLine('this server changes nothing: start it with --token-file to have it do so'), 403);
-  }
+  if (token === undefined) return refuse('this server changes nothing', 'start it with --token-file to have it do so');
   const given = credentialsOf(c.req.header('authorization') ?? '', path);
   if (given !== undefined && isSame(given, (await token()).reveal())) return undefined;
+  const message = given === undefined ? 'a token is needed' : 'that is not the token';
+  const hint = REGISTRY.test(path) ? 'the password is the token of this server' : 'send Authorization: Bearer TOKEN';
+  return new GantryError('UNAUTHORIZED', message, { origin: 'user', hint });
+}
+
+/** In the form that those who ask there can read. */
+function answer(c: RequestContext, err: GantryError): Response {
+  const isRegistry = REGISTRY.test(c.req.path);
+  const status = err.code === 'UNAUTHORIZED' ? 401 : 403;
   // Clients of registries know how to give a password; whatever else is asked is asked by programs and by the page.
-  const isRegistry = path.startsWith('/v2');
-  const body = isRegistry
-    ? JSON.stringify({ errors: [{ code: 'UNAUTHORIZED', message: 'the password is the token of this server' }] })
-    : oneLine(given === undefined ? 'a token is needed: Authorization: Bearer TOKEN' : 'that is not the token');
-  return c.body(body, 401, {
-    'content-type': isRegistry ? 'application/json' : 'text/plain;charset=UTF-8',
-    'www-authenticate': isRegistry ? 'Basic realm="gantry"' : 'Bearer realm="gantry"',
-  });
+  const scheme = `${isRegistry ? 'Basic' : 'Bearer'} realm="gantry"`;
+  const headers = status === 401 ? { 'www-authenticate': scheme } : {};
+  if (API.test(c.req.path)) return problem(c, err, status, headers);
+  const message = `${err.message}${err.hint === undefined ? '' : ` (${err.hint})`}`;
+  if (!isRegistry) return c.text(oneLine(message), status, headers);
+  const code = status === 401 ? 'UNAUTHORIZED' : 'DENIED'; // of the distribution specification
+  return c.json({ errors: [{ code, message }] }, status, headers);
 }
 
 /** The token as it was sent: of a registry's client also as a password, with any name. */
 function credentialsOf(header: string, path: string): string | undefined {
   const [, scheme = '', value = ''] = /^(\w+) +(\S+)$/.exec(header) ?? [];
   if (scheme.toLowerCase() === 'bearer') return value;
-  if (scheme.toLowerCase() !== 'basic' || !path.startsWith('/v2')) return undefined;
+  if (scheme.toLowerCase() !== 'basic' || !REGISTRY.test(path)) return undefined;
   const pair = Buffer.from(value, 'base64').toString();
   return pair.includes(':') ? pair.slice(pair.indexOf(':') + 1) : undefined;
 }

@@ -60,9 +60,9 @@ export function createApp(): App {
   return app;
 }
 
-/** Worth naming to somebody who is lost: not a pattern, not a middleware. */
+/** Worth naming to somebody who is lost: not a pattern, not a middleware, nothing deep inside. */
 const isPlace = ({ method, path }: { method: string; path: string }): boolean =>
-  method === 'GET' && !/[:*{]/.test(path);
+  method === 'GET' && /^\/[^/:*{]*\/?$/.test(path);
 
 /** Aborts when the client is gone, or was answered. */
 export function callOptions(c: RequestContext): CallOptions {

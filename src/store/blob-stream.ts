@@ -1,9 +1,10 @@
 import { constants } from 'node:fs';
 import { join } from 'node:path';
-import type { ByteStream, OpenOptions } from '../call.ts';
+import type { ByteStream, CallOptions, OpenOptions } from '../call.ts';
+import type { OpenFile } from '../content/ports.ts';
 import { GantryError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type FileHandle, isErrno, namesIn, storeError, type StoreFs } from './fs.ts';
+import { type FileHandle, isErrno, namesIn, saying, storeError, type StoreFs } from './fs.ts';
 import type { Layout } from './layout.ts';
 
 const READ_BYTES = 256 << 10;
@@ -18,18 +19,37 @@ export interface BlobParts {
 
 /** Streams a blob from the disk. Holds one block; the file is closed at the end, on an error, and on dispose. */
 export async function openBlob(parts: BlobParts, digest: Digest, opts: OpenOptions): Promise<ByteStream> {
-  opts.signal.throwIfAborted();
-  const path = parts.layout.blob(digest);
-  let file: FileHandle | undefined;
-  try {
-    file = (await open(parts.fs, path)) ?? (await openAside(parts, digest));
-  } catch (err) {
-    throw storeError(err, `cannot read ${path}`, { digest });
-  }
+  const file = await openHandle(parts, digest, opts);
   if (file === undefined) {
     throw new GantryError('NOT_FOUND', `${digest} is not in the store`, { origin: 'store', digest });
   }
-  return streamFile(file, path, opts);
+  return streamFile(file, parts.layout.blob(digest), opts);
+}
+
+/** A blob as an open file, for those who read it into memory of their own. */
+export async function openBlobFile(parts: BlobParts, digest: Digest, opts: CallOptions): Promise<OpenFile | undefined> {
+  const file = await openHandle(parts, digest, opts);
+  if (file === undefined) return undefined;
+  const path = parts.layout.blob(digest);
+  try {
+    const { size } = await file.stat();
+    const read: OpenFile['read'] = (buffer, offset, length, position) =>
+      saying(`cannot read ${path}`, () => file.read(buffer, offset, length, position));
+    return { size, read, close: () => file.close() };
+  } catch (err) {
+    await file.close();
+    throw storeError(err, `cannot look at ${path}`, { digest });
+  }
+}
+
+async function openHandle(parts: BlobParts, digest: Digest, opts: CallOptions): Promise<FileHandle | undefined> {
+  opts.signal.throwIfAborted();
+  const path = parts.layout.blob(digest);
+  try {
+    return (await open(parts.fs, path)) ?? (await openAside(parts, digest));
+  } catch (err) {
+    throw storeError(err, `cannot read ${path}`, { digest });
+  }
 }
 
 export function streamFile(file: FileHandle, path: string, opts: OpenOptions): ByteStream {

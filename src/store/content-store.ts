@@ -7,6 +7,9 @@ import type {
   CollectOptions,
   ContentInfo,
   ContentManager,
+  FollowOptions,
+  FollowRequest,
+  GrowingProvider,
   Ingest,
   Ingester,
   IngestManager,
@@ -14,16 +17,18 @@ import type {
   IngestStatus,
   InfoProvider,
   Mark,
+  OpenFile,
   Provider,
 } from '../content/ports.ts';
 import { GantryError, isCode } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { algorithmOf, type Digest, Digester, isDigest } from '../oci/digest.ts';
-import { openBlob } from './blob-stream.ts';
+import { openBlob, openBlobFile } from './blob-stream.ts';
 import { collect, deleteBlob, healTrash } from './collect.ts';
 import { takeDamaged } from './damaged.ts';
 import { FileLocks } from './file-lock.ts';
 import { ifExists, namesIn, saying, type StoreFs } from './fs.ts';
+import { followGrowing } from './growing.ts';
 import { Ingests } from './ingests.ts';
 import { Layout } from './layout.ts';
 import { Names } from './names.ts';
@@ -47,7 +52,9 @@ const LOOK_AHEAD = 32;
  * Blobs by digest, unfinished writes and image names in an OCI image layout on disk. Any number of processes may use one
  * directory at the same time, also over a network file system.
  */
-export class ContentStore implements Provider, InfoProvider, Ingester, IngestManager, ContentManager, Collector {
+export class ContentStore
+  implements Provider, GrowingProvider, InfoProvider, Ingester, IngestManager, ContentManager, Collector
+{
   readonly names: Names;
   readonly #layout: Layout;
   readonly #fs: StoreFs;
@@ -123,6 +130,16 @@ export class ContentStore implements Provider, InfoProvider, Ingester, IngestMan
 
   open(desc: Pick<Descriptor, 'digest' | 'size'>, opts: OpenOptions): Promise<ByteStream> {
     return openBlob(this.#parts(), desc.digest, opts);
+  }
+
+  async follow(request: FollowRequest, opts: FollowOptions): Promise<ByteStream | undefined> {
+    opts.signal.throwIfAborted();
+    await this.#claim(request.digest);
+    return followGrowing(this.#parts(), request, opts);
+  }
+
+  openFile(digest: Digest, opts: CallOptions): Promise<OpenFile | undefined> {
+    return openBlobFile(this.#parts(), digest, opts);
   }
 
   /** The file of a blob. @throws GantryError NOT_FOUND */

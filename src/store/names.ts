@@ -27,6 +27,14 @@ export class Names implements ImageNames {
   /** index.json as it was last read: large, and rarely changed. */
   #read: { readonly version: string; readonly file: Promise<IndexFile> } | undefined;
 
+  /** The same by name: to look through all of them for each name takes milliseconds where there are tens of thousands. */
+  #byName:
+    | {
+        readonly entries: readonly IndexEntry[];
+        readonly named: ReadonlyMap<string | undefined, readonly IndexEntry[]>;
+      }
+    | undefined;
+
   constructor(parts: NamesParts) {
     this.#parts = parts;
     this.#files = new NameFiles(parts);
@@ -53,7 +61,7 @@ export class Names implements ImageNames {
       opts.signal.throwIfAborted();
       const record = await this.#files.read(name);
       const marks = new Marks(await this.#files.marks(opts));
-      const entries = (await this.#index()).entries.filter((entry) => entry.name === name);
+      const entries = await this.#indexed(name);
       return merge(record === undefined ? [] : [record], entries, marks).at(-1);
     });
   }
@@ -157,7 +165,7 @@ export class Names implements ImageNames {
 
   /** Whether index.json says the same, or will after the next rebuild. */
   async #isCurrent(record: NameRecord, opts: CallOptions): Promise<boolean> {
-    const entries = (await this.#index()).entries.filter((entry) => entry.name === record.name);
+    const entries = await this.#indexed(record.name);
     if (entries.length > 0 && entries.every((entry) => entry.desc?.digest === record.desc.digest)) return true;
     const marks = await this.#files.marks(opts);
     return marks.some((mark) => mark.name === record.name && isDone(mark, record));
@@ -169,6 +177,15 @@ export class Names implements ImageNames {
     if (this.#read?.version !== version) this.#read = { version, file: readIndex(fs, layout.index) };
     const { file } = this.#read;
     return file;
+  }
+
+  /** What index.json has of one name. */
+  async #indexed(name: string): Promise<readonly IndexEntry[]> {
+    const { entries } = await this.#index();
+    if (this.#byName?.entries !== entries) {
+      this.#byName = { entries, named: Map.groupBy(entries, (entry) => entry.name) };
+    }
+    return this.#byName.named.get(name) ?? [];
   }
 
   /** Changes with the file; undefined when there is none. */

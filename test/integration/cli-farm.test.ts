@@ -102,8 +102,9 @@ test('progress comes from the workers: what they transfer and where they are', a
   const lines = stderr.trim().split('\n');
   const events: { kind: string; bytes?: Record<string, number> }[] = lines.map((line) => JSON.parse(line));
   assert.equal(code, 0);
-  assert.deepEqual([...new Set(events.map(({ kind }) => kind))].toSorted(), ['image', 'resolved', 'run', 'totals']);
-  const { here = 0, known = 0, transferred = 0 } = events.at(-1)?.bytes ?? {};
+  const kinds = [...new Set(events.map(({ kind }) => kind))];
+  assert.deepEqual(kinds.toSorted(), ['image', 'resolved', 'run', 'summary', 'totals']);
+  const { here = 0, known = 0, transferred = 0 } = events.findLast(({ kind }) => kind === 'totals')?.bytes ?? {};
   assert.ok(here > 5_000_000);
   assert.deepEqual([known, transferred], [here, here]);
 });

@@ -1,5 +1,6 @@
 /** `gantry up`: a farm of real processes that starts with one command, mends itself, and leaves nothing behind. */
 import assert from 'node:assert/strict';
+import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -77,6 +78,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     await using user = await newUser();
     const ref = registry.ref('app', 'v1');
     let before = '';
+    let [file, token] = ['', ''];
     {
       await using up = await startUp(user);
       before = up.redis;
@@ -85,6 +87,15 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       assert.equal(new Set(pids).size, 3);
       assert.match((await ask(`${up.server}/metrics`)).body.toString(), /^gantry_workers 2$/m);
 
+      [, file = ''] = await up.process.waitForOutput(/for changes it asks for the token in (\S+)\)/m);
+      token = await readFile(file, 'utf8');
+      assert.equal((await stat(file)).mode & 0o777, 0o600);
+      assert.match(token, /^[0-9a-f]{64}\n$/);
+      const pause = `${up.server}/api/v1/lanes/${registry.host}/pause`;
+      assert.equal((await ask(pause, { method: 'POST' })).status, 401);
+      const headers = { authorization: `Bearer ${token.trim()}` };
+      assert.equal((await ask(pause, { method: 'POST', headers })).status, 200);
+
       const second = await user.gantry(['up']);
       assert.equal(second.code, 2);
       assert.match(second.stderr, /^gantry: a farm runs in \S+ already \(stop it first, or .+\)\n$/);
@@ -92,12 +103,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       up.process.kill(signal);
       const { code, stdout, stderr } = await up.process.done;
       assert.deepEqual([code, stdout], [0, '']);
+      assert.ok(!stderr.includes(token.trim()));
       assert.equal(stderr.match(/gantry worker: stopping, gave 0 tickets back/g)?.length, 2);
       assert.deepEqual(pids.filter(isAlive), []);
     }
     assert.equal((await user.gantry(['images', '-q'])).stdout, `${ref}\n`);
     await using again = await startUp(user);
     assert.equal(again.redis, before);
+    assert.equal(await readFile(file, 'utf8'), token, 'programs may have been given it');
     assert.equal((await again.farm.runs(opts)).length, 1, 'what Redis knew is kept');
     again.process.kill(signal);
     await again.process.done;

@@ -292,7 +292,10 @@ test('the server tells the state of the farm, and ends as it is told', async () 
   const metrics = (await ask(`${url}/metrics`)).body.toString();
   assert.match(metrics, /^gantry_worker_slots 5$/m);
   assert.match(metrics, /^process_cpu_seconds_total /m);
-  assert.deepEqual(await readiness(url), { status: 200, body: '{"ready":true,"checks":{"redis":"ok"}}\n' });
+  assert.deepEqual(await readiness(url), {
+    status: 200,
+    body: '{"ready":true,"checks":{"redis":"ok","store":"ok"}}\n',
+  });
   await redis.kill();
   await until('not ready', async () => (await readiness(url)).status === 503);
   await until('no metrics', async () => (await ask(`${url}/metrics`)).status === 503);

@@ -21,6 +21,9 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'signatures.yml': ['team/signed: 1.0 and its signature'],
 };
 
+/** What is no mirror file. */
+const PULL_THROUGH = 'pull-through.yml';
+
 /** What docker.io and others would have. */
 function fill(registry: TestRegistry): void {
   const repositories = {
@@ -50,7 +53,19 @@ const held = (registry: TestRegistry): string[] =>
     .toSorted();
 
 test('there is a test for every example', async () => {
-  assert.deepEqual((await readdir(EXAMPLES)).toSorted(), Object.keys(EXPECTED).toSorted());
+  assert.deepEqual((await readdir(EXAMPLES)).toSorted(), [...Object.keys(EXPECTED), PULL_THROUGH].toSorted());
+});
+
+test(`examples/${PULL_THROUGH}`, async () => {
+  await using world = await MirrorWorld.start();
+  fill(world.source);
+  const args = ['server', '--store', world.user.store, '--pull-through', join(EXAMPLES, PULL_THROUGH), '--port', '0'];
+  await using server = await world.user.spawn(args, { SOURCE: world.source.host });
+  const [, url = ''] = await server.process.waitForOutput(/listens on http:\/\/(\S+)/);
+  const pull = (name: string) => world.user.gantry(['pull', '-q', '--store', world.path('other'), `${url}/${name}`]);
+  const own = world.source.host.replace(':', '_');
+  for (const name of ['library/redis:7.4.1', `${own}/team/app:1.0`]) assert.equal((await pull(name)).code, 0, name);
+  for (const name of ['other/app:1.0', `${own}/other/app:1.0`]) assert.equal((await pull(name)).code, 4, name);
 });
 
 for (const [name, expected] of Object.entries(EXPECTED)) {

@@ -1,15 +1,19 @@
 /** The real promtool, and a real process that must end by itself. */
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, statfs, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { storeSpace } from '../../src/app/store-space.ts';
 import { joined } from '../../src/metrics/exposition.ts';
 import { farmMetrics } from '../../src/metrics/farm-metrics.ts';
+import { Farm } from '../../src/queue/farm.ts';
 import { addHealth } from '../../src/server/health.ts';
 import { createApp, startServer } from '../../src/server/http.ts';
+import { ContentStore } from '../../src/store/content-store.ts';
 import { ask } from '../support/ask.ts';
 import { run } from '../support/process.ts';
+import { TestRedis } from '../support/redis.ts';
 import { tempDir } from '../support/temp.ts';
-import { busyFarm, busyWorker, never } from '../unit/metrics/support.ts';
+import { busyFarm, busyWorker, never, samplesOf } from '../unit/metrics/support.ts';
 
 /** What promtool finds wrong; an error of the format and a bad name end alike in a line of it. */
 async function complaints(body: string): Promise<string> {
@@ -65,4 +69,31 @@ test('metrics do not keep a process alive', async () => {
     console.log(body.includes('nodejs_eventloop_lag'));`;
   const ended = await run(process.execPath, ['--input-type=module', '-e', script], { timeoutMs: 20_000 });
   assert.deepEqual({ ...ended, stderr: '' }, { code: 0, signal: null, stdout: 'true\n', stderr: '' });
+});
+
+test('the memory of Redis, with a limit and without', async () => {
+  for (const [limit, options] of [
+    [0, {}],
+    [104_857_600, { maxmemory: '100mb' }],
+  ] as const) {
+    await using redis = await TestRedis.start(options);
+    await using farm = await Farm.open({ url: redis.url }, { signal: never });
+    const samples = samplesOf((await farmMetrics(farm, { signal: never })).body);
+    assert.equal(samples.get('gantry_redis_memory_limit_bytes'), limit);
+    const [used, machine] = ['used', 'machine'].map((name) => samples.get(`gantry_redis_memory_${name}_bytes`) ?? 0);
+    assert.ok(used !== undefined && machine !== undefined && used > 100_000 && machine > used, `${used} of ${machine}`);
+  }
+});
+
+test('the disk of a store, and nothing of one that is not there', async () => {
+  await using dir = await tempDir();
+  const store = new ContentStore({ root: dir.join('store') });
+  const read = storeSpace(store);
+  assert.doesNotMatch((await read()).body, /^gantry_store/m);
+  const label = `{store="${await store.id()}"}`;
+  const samples = samplesOf((await read()).body);
+  const { bsize, blocks } = await statfs(dir.path);
+  assert.equal(samples.get(`gantry_store_size_bytes${label}`), bsize * blocks);
+  const free = samples.get(`gantry_store_free_bytes${label}`) ?? 0;
+  assert.ok(free > 0 && free < bsize * blocks);
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { cleanEnv, run, runOk, type RunResult } from '../support/process.ts';
+import { cleanEnv, run, runOk, type RunResult, start } from '../support/process.ts';
 import { type TempDir, tempDir } from '../support/temp.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -42,12 +42,26 @@ export const store: ContentStore = new ContentStore({ root: 'x' });
 export const opened = store.stat('x', { signal: new AbortController().signal });
 `;
 
+/** The page finds its own files and those of the packages that it is made of, where npm has put them. */
+async function assertServesPage(dir: TempDir, at: { env: NodeJS.ProcessEnv; cwd: string }): Promise<void> {
+  const args = [dir.join('node_modules/gantry/bin/gantry.js'), 'server', '--store', dir.join('store'), '--port', '0'];
+  await using server = start(process.execPath, args, at);
+  await server.waitForOutput(/listens on http/);
+  const url = /listens on (http\S+)/.exec(`${server.stdout}${server.stderr}`)?.[1] ?? '';
+  const page = await (await fetch(url)).text();
+  const files = [...page.matchAll(/(?:href|src)="(\/assets\/[^"]+)"/g)].map(([, path]) => path ?? '');
+  for (const name of ['app.js', 'style.css', 'vendor/preact.js', 'vendor/uplot.js']) {
+    const path = files.find((file) => file.endsWith(`/${name}`));
+    assert.equal((await fetch(`${url}${path}`)).status, 200, name);
+  }
+}
+
 test('the packed tarball installs into an empty folder, runs, and can be imported', async () => {
   await using dir = await tempDir();
   const { filename, files } = await pack(dir);
   const paths = files.map(({ path }) => path);
   const expected =
-    /^(?:bin\/gantry\.js|dist\/.+\.(?:js|d\.ts)|docs\/.+\.(?:md|schema\.json)|examples\/[\w-]+\.yml|[A-Z]+\.md|LICENSE|package\.json)$/;
+    /^(?:bin\/gantry\.js|dist\/.+\.(?:js|d\.ts)|dist\/server\/page\/\w+\.(?:html|css|svg)|docs\/.+\.(?:md|schema\.json)|docs\/openapi\.json|examples\/[\w-]+\.yml|[A-Z]+\.md|LICENSE|package\.json)$/;
   assert.deepEqual(
     paths.filter((path) => !expected.test(path)),
     [],
@@ -62,6 +76,8 @@ test('the packed tarball installs into an empty folder, runs, and can be importe
   const { version }: { version: string } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
   assert.equal((await runOk('npx', ['gantry', '--version'], at)).stdout, `${version}\n`);
   assert.equal((await runOk('npx', ['gantry', 'images'], at)).stdout, 'REF  TYPE  DIGEST  SIZE\n');
+
+  await assertServesPage(dir, at);
 
   await writeFile(dir.join('user.js'), ESM_USER);
   assert.equal((await runOk('node', ['user.js'], at)).stdout, 'docker.io/library/redis:latest linux/arm64 []\n');

@@ -506,7 +506,13 @@ describe('a lease', { timeout: 60_000 }, () => {
         release: () => one.graph.release(hold, false),
       };
       assert.deepEqual(await told[end](), [`registry.example ${two.run}.${ticket.node}`]);
-      assert.equal((await two.begin(ticket)).state, 'go');
+      const waited = async (): Promise<number | undefined> => {
+        const begun = await two.begin(ticket);
+        assert.ok(begun.state === 'go');
+        return begun.waitedMs;
+      };
+      assert.ok(((await waited()) ?? -1) >= 0, 'it was the first to be told that it waits');
+      assert.equal(await waited(), undefined, 'that is told once');
     });
   }
 

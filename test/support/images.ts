@@ -1,7 +1,7 @@
 /** Images for tests. The same options give the same bytes. */
 import { gzipSync } from 'node:zlib';
 import type { Descriptor, Platform } from '../../src/oci/descriptor.ts';
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import { type Algorithm, type Digest, digestOf } from '../../src/oci/digest.ts';
 import * as types from '../../src/oci/media-types.ts';
 import { type Content, inMemory, randomBytesOf, type SyntheticBlob } from './registry/content.ts';
 import type { Bundle, StoredManifest } from './registry/storage.ts';
@@ -13,7 +13,14 @@ export type LayerSpec =
   /** A tar.gz of these entries. */
   | { readonly entries: readonly TarEntry[] }
   /** These bytes as they are: for sizes that must be exact, and for what is no tar. */
-  | { readonly raw: Uint8Array; readonly mediaType?: string; readonly urls?: readonly string[] }
+  | {
+      readonly raw: Uint8Array;
+      readonly mediaType?: string;
+      readonly urls?: readonly string[];
+      /** Of what it is when it is unpacked; its own digest unless given. */
+      readonly diffId?: Digest;
+      readonly algorithm?: Algorithm;
+    }
   /** Made while it is served: for gigabytes. */
   | { readonly synthetic: SyntheticBlob; readonly mediaType?: string };
 
@@ -70,10 +77,10 @@ function layerOf(spec: LayerSpec, index: number, options: ImageOptions): Layer {
     const { size, digest } = spec.synthetic;
     return { desc: { mediaType: spec.mediaType ?? mediaType, digest, size }, content: spec.synthetic, diffId: digest };
   }
-  const digest = digestOf(spec.raw);
+  const digest = digestOf(spec.raw, spec.algorithm);
   const urls = spec.urls === undefined ? {} : { urls: spec.urls };
   const desc = { mediaType: spec.mediaType ?? mediaType, digest, size: spec.raw.length, ...urls };
-  return { desc, content: inMemory(spec.raw), diffId: digest };
+  return { desc, content: inMemory(spec.raw), diffId: spec.diffId ?? digest };
 }
 
 const configOf = (platform: Platform, layers: readonly Layer[], seed: string | number): string =>

@@ -1,8 +1,9 @@
 import { messageOf } from '../../errors.ts';
 import type { ServeMetrics } from '../../metrics/serve-metrics.ts';
+import { longestPauseMs } from '../../mirror/file/schedule.ts';
 import type { Schedules } from '../../queue/schedules.ts';
 import type { Log } from '../service.ts';
-import { type ServedFile, schedulesOf } from './serve-file.ts';
+import { type Served, type ServedFile, schedulesOf } from './serve-file.ts';
 
 interface KeeperParts {
   readonly served: ServedFile;
@@ -16,6 +17,8 @@ export class Keeper {
   readonly #parts: KeeperParts;
   /** One change after the other: two at once would undo each other's. */
   #last: Promise<void> = Promise.resolve();
+  /** What the metrics tell the schedules of. */
+  #told: Served | undefined;
 
   constructor(parts: KeeperParts) {
     this.#parts = parts;
@@ -65,7 +68,11 @@ export class Keeper {
   #set() {
     const { served, schedules, metrics } = this.#parts;
     const wanted = schedulesOf(served.current);
-    metrics.scheduled(wanted.length);
+    if (this.#told !== served.current) {
+      const { rules } = served.current;
+      metrics.scheduled(new Map(wanted.map(({ id, when }) => [rules.get(id)?.id ?? id, longestPauseMs(when) / 1000])));
+      this.#told = served.current;
+    }
     return schedules.set(wanted);
   }
 }

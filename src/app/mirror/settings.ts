@@ -7,8 +7,11 @@ import { Secret } from '../../secret.ts';
 import type { Config } from '../config.ts';
 import type { RegistrySettings } from '../wiring.ts';
 
+/** What files have in common that say something about registries. */
+type SaidOfRegistries = Pick<MirrorFile, 'creds' | 'userAgent'>;
+
 /** What the file says goes before what is configured elsewhere. @throws GantryError INVALID for a registry */
-export function mirrorSettings(file: MirrorFile | undefined, settings: RegistrySettings): RegistrySettings {
+export function mirrorSettings(file: SaidOfRegistries | undefined, settings: RegistrySettings): RegistrySettings {
   if (file === undefined) return settings;
   const said = <T>(of: (creds: MirrorCreds) => T | undefined): ReadonlyMap<string, T> =>
     new Map(
@@ -37,7 +40,7 @@ function credentialsOf({ user, pass, token, credHelper }: MirrorCreds): Explicit
   return { username: user ?? '', password: new Secret(pass?.reveal() ?? '') };
 }
 
-function hostOf(creds: MirrorCreds, file: MirrorFile): SaidHost | undefined {
+function hostOf(creds: MirrorCreds, file: SaidOfRegistries): SaidHost | undefined {
   const { hostname, tls, regcert, clientCert, clientKey, pathPrefix, mirrors } = creds;
   const isSaid = [hostname, tls, regcert, clientCert, pathPrefix].some((value) => value !== undefined);
   if (!isSaid && mirrors.length === 0) return undefined;

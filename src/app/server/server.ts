@@ -4,9 +4,11 @@ import { joined } from '../../metrics/exposition.ts';
 import { ProcessMetrics } from '../../metrics/process-metrics.ts';
 import { addAccess } from '../../server/access.ts';
 import { addHealth } from '../../server/health.ts';
+import { addPage } from '../../server/page.ts';
 import { createApp, type RunningServer, startServer } from '../../server/http.ts';
 import type { Config } from '../config.ts';
 import { gantryVersion } from '../version.ts';
+import { apiPart } from './api-part.ts';
 import { farmPart } from './farm-part.ts';
 import type { ServerPart, ServerSettings } from './part.ts';
 import { storePart } from './store-part.ts';
@@ -22,9 +24,12 @@ export async function startGantryServer(
   opts: CallOptions,
 ): Promise<RunningServer> {
   await using stack = new AsyncDisposableStack();
-  const parts: ServerPart[] = [];
-  if (settings.redis !== undefined) parts.push(stack.use(await farmPart(config, settings, settings.redis, opts)));
+  const closing = new AbortController();
+  const { redis } = settings;
+  const farm = redis === undefined ? undefined : stack.use(await farmPart(redis, opts));
+  const parts: ServerPart[] = farm === undefined ? [] : [farm];
   if (settings.hasStore) parts.push(stack.use(await storePart(config, settings, opts)));
+  parts.push(stack.use(apiPart(config, settings, farm?.ports, closing)));
   const own = new ProcessMetrics({ version: gantryVersion() });
 
   const token = settings.tokenFile === undefined ? undefined : await tokenFile(settings.tokenFile);
@@ -36,8 +41,10 @@ export async function startGantryServer(
       return Object.assign({}, ...told);
     },
   });
+  addPage(app);
   for (const part of parts) part.addTo(app);
   const server = stack.use(await startServer({ maxConnections: MAX_CONNECTIONS, ...settings.listen }, app));
+  stack.defer(() => closing.abort()); // goes first: a stream of events would keep the server from closing
   const owned = stack.move();
   return { port: server.port, url: server.url, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

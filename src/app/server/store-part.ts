@@ -1,17 +1,36 @@
 /** The store as a registry that others pull from, and what it lacks fetched from where it is. */
 import type { CallOptions } from '../../call.ts';
+import { joined } from '../../metrics/exposition.ts';
+import { RegistryMetrics } from '../../metrics/server-metrics.ts';
+import { addRegistry } from '../../server/registry/registry.ts';
+import type { ImageSource } from '../../server/registry/source.ts';
+import { StoreImages } from '../../server/registry/store-images.ts';
 import type { Config } from '../config.ts';
 import { storeState } from '../service.ts';
 import { openStore } from '../store.ts';
+import { storeSpace } from '../store-space.ts';
+import { countedImages } from './counted-images.ts';
 import type { ServerPart, ServerSettings } from './part.ts';
 
-export async function storePart(config: Config, _settings: ServerSettings, _opts: CallOptions): Promise<ServerPart> {
+export async function storePart(config: Config, settings: ServerSettings, opts: CallOptions): Promise<ServerPart> {
   const store = openStore(config);
   await store.create();
+  await using stack = new AsyncDisposableStack();
+  const here = new StoreImages({ names: store.names, files: store });
+  let images: ImageSource = here;
+  const { pullThrough } = settings;
+  if (pullThrough !== undefined) {
+    const { openPullThrough } = await import('./pull-through-part.ts');
+    images = stack.use(await openPullThrough(config, { ...settings, pullThrough }, { store, here }, opts)).images;
+  }
+  const metrics = new RegistryMetrics();
+  const space = storeSpace(store);
+  const source = countedImages(images, metrics);
+  const owned = stack.move();
   return {
-    addTo: () => undefined,
-    metrics: () => Promise.resolve({ type: '', body: '' }),
+    addTo: (app) => void addRegistry(app, { source, isPrivate: settings.protectReads, log: settings.log }),
+    metrics: async () => joined(await metrics.text(), await space()),
     ready: async () => ({ store: await storeState(store.root) }),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import { GantryError, messageOf } from '../../errors.ts';
 import { Secret } from '../../secret.ts';
 
@@ -21,6 +22,23 @@ export async function tokenFile(file: string): Promise<() => Promise<Secret>> {
     token = await readToken(file).catch(() => token);
     return token;
   };
+}
+
+/**
+ * Makes a token that nobody but this user can read. One that is there already stays: programs may have been given it.
+ * @throws GantryError USAGE when it cannot be written
+ */
+export async function makeTokenFile(file: string): Promise<void> {
+  try {
+    await writeFile(file, `${randomBytes(32).toString('hex')}\n`, { flag: 'wx', mode: 0o600 });
+  } catch (err) {
+    if (err instanceof Error && 'code' in err && err.code === 'EEXIST') return;
+    throw new GantryError('USAGE', `cannot write a token to ${file}: ${messageOf(err)}`, {
+      origin: 'user',
+      hint: 'give --token-file FILE',
+      cause: err,
+    });
+  }
 }
 
 async function readToken(file: string): Promise<Secret> {

@@ -5,6 +5,8 @@ import { onePair, pairsTo } from '../../app/copy-names.ts';
 import { openRegistries, resolversOf } from '../../app/wiring.ts';
 import { GantryError } from '../../errors.ts';
 import { isArchive, isTarArchive } from '../../oci/location.ts';
+import { asBatch } from '../batch.ts';
+import { refuseBatches } from '../batch-options.ts';
 import { type Cli, configOf } from '../cli.ts';
 import { copyHere, withCopyOptions } from '../copying.ts';
 import { showCopies } from '../dry-run.ts';
@@ -36,17 +38,21 @@ Examples:
   gantry copy -a --to oci-archive:images.tar redis:7 ghcr.io/org/app:1
   gantry copy -a --to registry:5000/mirror oci-archive:images.tar`,
     )
-    .action(async (source, target, more, { to, overwrite = false, dryRun = false, ...flags }) => {
-      await using archives = openArchives({ overwrite });
-      const pairs = await pairsOf(cli, archives, [source, target ?? [], more].flat(), to);
-      if (flags.referrers === true || flags.digestTags === true) refuseArchives(pairs);
-      const config = configOf(cli, {});
-      await using client = openRegistries(config, registrySettings(flags, config, cli));
-      const resolver = resolversOf(client).register(archives.entry);
-      if (dryRun) return await showCopies(cli, resolver, pairs, flags);
-      const done = await copyHere(cli, resolver, pairs, flags, archives);
-      const unwritten = new Set(pairs.map(({ target }) => target.repository).filter(isTarArchive));
-      if (!done) for (const each of unwritten) cli.stderr.write(`gantry: ${each} was not written\n`);
+    .action(async (source, target, more, { to, overwrite = false, ...flags }, self) => {
+      if (flags.dryRun === true) refuseBatches(self);
+      await asBatch(cli, 'copy', flags, async (batch) => {
+        await using archives = openArchives({ overwrite });
+        const pairs = await pairsOf(cli, archives, [source, target ?? [], more].flat(), to);
+        if (flags.referrers === true || flags.digestTags === true) refuseArchives(pairs);
+        const config = configOf(cli, {});
+        const settings = { ...registrySettings(flags, config, cli), observer: batch.requests };
+        await using client = openRegistries(config, settings);
+        const resolver = resolversOf(client).register(archives.entry);
+        if (flags.dryRun === true) return await showCopies(cli, resolver, pairs, flags);
+        const done = await copyHere(cli, resolver, pairs, flags, { batch, archives });
+        const unwritten = new Set(pairs.map(({ target }) => target.repository).filter(isTarArchive));
+        if (!done) for (const each of unwritten) cli.stderr.write(`gantry: ${each} was not written\n`);
+      });
     });
 
 /** @throws GantryError USAGE */

@@ -1,6 +1,6 @@
 import { Command } from '@commander-js/extra-typings';
 import type { Cli } from '../cli.ts';
-import { pullImages, withPullOptions } from '../pulling.ts';
+import { fetchImages, withPullOptions } from '../pulling.ts';
 
 export const command = (cli: Cli) =>
   withPullOptions(new Command('fetch'))
@@ -13,4 +13,4 @@ The image gets no name, so that \`gantry gc\` deletes what it brought unless a l
 Example:
   gantry fetch docker.io/library/redis:latest`,
     )
-    .action((ref, flags) => pullImages(cli, [ref], flags, false));
+    .action((ref, flags) => fetchImages(cli, [ref], flags));

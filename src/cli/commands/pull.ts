@@ -1,4 +1,5 @@
 import { Command } from '@commander-js/extra-typings';
+import { asBatch } from '../batch.ts';
 import type { Cli } from '../cli.ts';
 import { farmOfPull, pullOnFarm, withFarmPullOptions } from '../farm-pull.ts';
 import { imagesFrom } from '../image-list.ts';
@@ -24,6 +25,9 @@ Examples:
     )
     .action(async (texts, flags, self) => {
       const farm = farmOfPull(flags, self);
-      const refs = await imagesFrom(cli, texts, flags.file);
-      await (farm === undefined ? pullHere(cli, refs, flags, true) : pullOnFarm(cli, refs, flags, farm));
+      await asBatch(cli, 'pull', flags, async (batch) => {
+        const refs = await imagesFrom(cli, texts, flags.file);
+        if (farm === undefined) await pullHere(cli, refs, flags, { named: true, batch });
+        else await pullOnFarm(cli, refs, flags, { reached: farm, batch });
+      });
     });

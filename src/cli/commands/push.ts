@@ -2,6 +2,7 @@ import { Command } from '@commander-js/extra-typings';
 import { fromStore } from '../../app/push.ts';
 import { openRegistries, resolversOf } from '../../app/wiring.ts';
 import { parseReference } from '../../oci/reference.ts';
+import { asBatch } from '../batch.ts';
 import { type Cli, configOf, storeOf } from '../cli.ts';
 import { copyHere, withCopyOptions } from '../copying.ts';
 import { registrySettings, storeOption } from '../options.ts';
@@ -20,11 +21,14 @@ Examples:
   gantry push docker.io/library/redis:7 registry:5000/mirror/redis:7
   gantry push -a registry:5000/org/app:1`,
     )
-    .action(async (image, target, flags) => {
-      const source = parseReference(image);
-      const pairs = [{ source, target: target === undefined ? source : parseReference(target) }];
-      const config = configOf(cli, flags);
-      const store = await storeOf(cli, flags);
-      await using client = openRegistries(config, registrySettings(flags, config, cli));
-      await copyHere(cli, fromStore(store, resolversOf(client)), pairs, flags);
-    });
+    .action((image, target, flags) =>
+      asBatch(cli, 'push', flags, async (batch) => {
+        const source = parseReference(image);
+        const pairs = [{ source, target: target === undefined ? source : parseReference(target) }];
+        const config = configOf(cli, flags);
+        const store = await storeOf(cli, flags);
+        const settings = { ...registrySettings(flags, config, cli), observer: batch.requests };
+        await using client = openRegistries(config, settings);
+        await copyHere(cli, fromStore(store, resolversOf(client)), pairs, flags, { batch });
+      }),
+    );

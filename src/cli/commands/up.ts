@@ -20,7 +20,10 @@ export const command = (cli: Cli) =>
       .option('--redis-dir <dir>', 'where Redis keeps what it knows (default: gantry/redis in the store)')
       .option('--port <port>', 'where the status page, the API, the metrics and the registry are', parsePort, 9465)
       .option('--host <host>', 'the address for them', '127.0.0.1')
-      .option('--token-file <file>', 'the token that the server asks for (default: one made in the store)')
+      .option(
+        '--token-file <file>',
+        'a token in a file, for those who change something (default: one made in the directory of Redis)',
+      )
       .option('--pull-through <rules>', 'fetch what the store lacks when it is asked for it, by the rules in this file')
       .option('--concurrency <n>', 'tickets that each worker handles at a time', parseCount(1), 32)
       .addOption(lanesOption()),

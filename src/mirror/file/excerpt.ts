@@ -63,7 +63,7 @@ export class Lines {
   #mayBeSecret(line: number): boolean {
     const lines = this.#text.split('\n').slice(0, line);
     const section = lines.findLast((each) => /^[^\s#-]/.test(each)) ?? '';
-    return !/^(?:sync|defaults|version)\b/.test(section) || SECRET_KEY.test(lines.at(-1) ?? '');
+    return !/^(?:sync|rules|defaults|version)\b/.test(section) || SECRET_KEY.test(lines.at(-1) ?? '');
   }
 
   #afterKey(from: number, to: number): number {

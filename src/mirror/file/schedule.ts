@@ -26,3 +26,17 @@ function checkSchedule(text: string): void {
 }
 
 export const judgeSchedule = judgeBy(checkSchedule);
+
+/** As many moments of a cron expression are looked at: a week of a rule that is due on working days, a year of a monthly one. */
+const MOMENTS = 13;
+
+/** The longest time between two moments at which something is due, in milliseconds: over the weekend, for working days. */
+export function longestPauseMs(
+  when: { readonly cron: string } | { readonly everyMs: number },
+  from = new Date(),
+): number {
+  if ('everyMs' in when) return when.everyMs;
+  const moments = CronExpressionParser.parse(when.cron, { currentDate: from }).take(MOMENTS);
+  const pauses = moments.slice(1).map((at, i) => at.getTime() - (moments[i]?.getTime() ?? NaN));
+  return Math.max(...pauses);
+}

@@ -7,6 +7,12 @@ import { WITHOUT_EFFECT } from './without-effect.ts';
 
 type Issue = z.core.$ZodIssue;
 
+/** A file, and the schema that it is held against. */
+interface Checked {
+  readonly document: MirrorDocument;
+  readonly root: z.ZodType;
+}
+
 const EXPECTED: Readonly<Record<string, string>> = {
   string: 'a text',
   int: 'a whole number',
@@ -33,8 +39,8 @@ function valueAt(value: unknown, path: Path): unknown {
 }
 
 /** The schema of what stands at a path. */
-function schemaAt(path: Path): z.core.$ZodType {
-  let schema: z.core.$ZodType = fileSchema;
+function schemaAt(root: z.core.$ZodType, path: Path): z.core.$ZodType {
+  let schema = root;
   for (const part of path) {
     if (schema instanceof z.ZodOptional) schema = schema.unwrap();
     if (schema instanceof z.ZodObject) schema = schema.shape[part] ?? schema;
@@ -74,8 +80,8 @@ function keepAsMeant(document: MirrorDocument, issues: readonly Issue[]): boolea
   return changed;
 }
 
-function unknownKey(key: string, path: Path): string {
-  const schema = schemaAt(path);
+function unknownKey(root: z.core.$ZodType, key: string, path: Path): string {
+  const schema = schemaAt(root, path);
   const all = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
   const known = all.filter((each) => !Object.hasOwn(WITHOUT_EFFECT, each));
   const near = nearest(key, known);
@@ -83,18 +89,18 @@ function unknownKey(key: string, path: Path): string {
   return `unknown key; ${hint}`;
 }
 
-function expected(document: MirrorDocument, path: Path, noun: string): string {
+function expected({ document, root }: Checked, path: Path, noun: string): string {
   const value = valueAt(document.value, path);
-  const { description } = z.globalRegistry.get(schemaAt(path)) ?? {};
+  const { description } = z.globalRegistry.get(schemaAt(root, path)) ?? {};
   if (value === undefined) return `missing${description === undefined ? '' : `: ${description}`}`;
   return noun === EXPECTED['array'] && typeof value === 'string'
     ? 'expected a list; write each of its items on a line of its own, with "- " in front'
     : `expected ${noun}`;
 }
 
-function message(document: MirrorDocument, issue: Issue, path: Path): string {
-  if (issue.code === 'invalid_type') return expected(document, path, EXPECTED[issue.expected] ?? issue.expected);
-  if (issue.code === 'invalid_value') return expected(document, path, listed(issue.values.map(String)));
+function message(checked: Checked, issue: Issue, path: Path): string {
+  if (issue.code === 'invalid_type') return expected(checked, path, EXPECTED[issue.expected] ?? issue.expected);
+  if (issue.code === 'invalid_value') return expected(checked, path, listed(issue.values.map(String)));
   if (issue.code === 'custom') return issue.message;
   if (issue.code === 'too_small') {
     if (issue.origin === 'string') return 'expected a text, this is empty';
@@ -104,22 +110,26 @@ function message(document: MirrorDocument, issue: Issue, path: Path): string {
   return issue.code === 'too_big' ? 'the number is too large' : 'expected something else';
 }
 
-/** Adds what is wrong to the document's problems. Afterwards its texts are texts. */
-export function checkStructure(document: MirrorDocument): void {
-  let issues = issuesOf(document);
-  if (keepAsMeant(document, issues)) issues = issuesOf(document);
+/**
+ * Adds what is wrong to the document's problems. Afterwards its texts are texts.
+ * @param root what the whole file is to be; a mirror file unless given
+ */
+export function checkStructure(document: MirrorDocument, root: z.ZodType = fileSchema): void {
+  const checked = { document, root };
+  let issues = issuesOf(checked);
+  if (keepAsMeant(document, issues)) issues = issuesOf(checked);
   for (const issue of issues) {
     const path = keysOf(issue.path);
     if (issue.code === 'unrecognized_keys') {
       for (const key of issue.keys) {
-        document.problems.push(document.problem([...path, key], unknownKey(key, path), 'key'));
+        document.problems.push(document.problem([...path, key], unknownKey(root, key, path), 'key'));
       }
-    } else document.problems.push(document.problem(path, message(document, issue, path)));
+    } else document.problems.push(document.problem(path, message(checked, issue, path)));
   }
 }
 
-const issuesOf = (document: MirrorDocument): Issue[] =>
-  (fileSchema.safeParse(document.value).error?.issues ?? []).flatMap((each) => plainIssues(document, each));
+const issuesOf = ({ document, root }: Checked): Issue[] =>
+  (root.safeParse(document.value).error?.issues ?? []).flatMap((each) => plainIssues(document, each));
 
 /** Without these an entry says nothing, and whatever else could be said of it would be wrong. */
 const ESSENTIAL: ReadonlySet<string> = new Set(['source', 'target', 'targets', 'type', 'registry']);

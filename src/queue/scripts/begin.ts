@@ -6,8 +6,8 @@ const PAUSED_MS = 5_000;
 
 /**
  * A worker has a ticket in its hand: is there something to do? ARGV: id, phase (v, p), owner of the lease, lane, lease ms, worker.
- * Answers `{'go', phase, record, watched, tries, fence, what is left for settle, round}`; `{'busy', worker}` when another has the
- * lease (the ticket is noted, to be told when it is given up); `{'blocked', ms}` when the registry that content would go to wants to
+ * Answers `{'go', phase, record, watched, tries, fence, what is left for settle, round, ms}`, the ms since another was first found to have
+ * the lease, or -1; `{'busy', worker}` when another has it (the ticket is noted, to be told when it is given up); `{'blocked', ms}` when the registry that content would go to wants to
  * be left alone, or its lane is paused; `{'gone'}`, `{'stale'}`, `{'dead'}`: nothing to do. A settle whose children were being added when its worker died
  * is done again from its start.
  */
@@ -24,7 +24,7 @@ if s ~= 'r' and s ~= 'w' and s ~= 'e' then
   call('SREM', A, n)
   return { 'stale' }
 end
-local known = call('HMGET', N, n, n..'p', n..'t', n..'k', n..'o')
+local known = call('HMGET', N, n, n..'p', n..'t', n..'k', n..'o', n..'y')
 local round = tonumber(known[5] or '0')
 local settles = s == 'r' or (s == 'e' and round > 0)
 if s == 'e' then round = round - 1 end
@@ -57,6 +57,7 @@ if not settles then
     if held and string.sub(held, 1, #owner + 1) ~= owner..' ' then
       local line = '\\n'..ARGV[4]..' '..owner
       if not string.find(held..'\\n', line..'\\n', 1, true) then call('SET', key, held..line, 'KEEPTTL') end
+      if not known[6] then call('HSET', N, n..'y', now()) end
       call('SREM', A, n)
       return { 'busy', string.match(held, '^%S+ %S+ (%S+)') }
     end
@@ -67,7 +68,12 @@ if not settles then
 end
 call('SADD', A, n)
 if not settles and string.find(known[2], '0=', 1, true) then call('HSETNX', N, n..'a', now()) end
+local waited = -1
+if known[6] then
+  waited = math.max(0, now() - known[6])
+  call('HDEL', N, n..'y')
+end
 local watched = m[2] and tonumber(m[2]) > now() and 1 or 0
 local left = settles and known[4] or ''
-return { 'go', settles and 'p' or 'v', known[1], watched, known[3] or '0', tostring(fence), left, round }
+return { 'go', settles and 'p' or 'v', known[1], watched, known[3] or '0', tostring(fence), left, round, waited }
 `);

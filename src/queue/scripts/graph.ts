@@ -1,7 +1,7 @@
 /**
  * What all scripts on the graph of a run share. The keys of run R, each `{tag}:r:R` and a letter:
  *
- *   m  hash    st (running, done, cancelled), counters, times, labels
+ *   m  hash    st (running, done, cancelled), counters (f:CODE: images that failed so), times, labels
  *   i: hashes  node key -> id, over so many hashes that each stays in Redis' compact form (30 bytes a node in the place of 80)
  *   q  list    the request: chunks of roots as JSON                        s  string one byte a node, by id: its state
  *   a  set     ids that some worker has in hand
@@ -12,6 +12,7 @@
  *                  t  tries that failed                                    o  rounds in which settle has added children
  *                  f  why it failed; stays                                 a  for roots: when the first visit began
  *                  b  bytes moved for it and for what is done below        m  blobs mounted, likewise
+ *                  y  since when it waits for the lease of another
  *   e  stream  one entry an image that has ended, and a last one when nobody has anything of the run in hand
  *
  * States: w wanted, e children are being added, x waits for children, r ready to settle; d done, f failed, o orphaned: nobody
@@ -44,7 +45,7 @@ end
 local function rootOf(p) return string.match(p, '^0=(.*)') end
 local function parents(n) return split(call('HGET', N, n..'p')) end
 local function forget(n, more)
-  call('HDEL', N, more or n, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t', n..'o', n..'a', n..'b', n..'m')
+  call('HDEL', N, more or n, n, n..'p', n..'c', n..'w', n..'k', n..'r', n..'t', n..'o', n..'a', n..'b', n..'m', n..'y')
 end
 local function drop(n) set(n, 'o') forget(n) end
 -- counts what was moved for a node; most that are done have moved nothing
@@ -90,6 +91,11 @@ local function closeRun()
     call('SREM', TAG..':open', RUN)
   end
 end
+-- counts an image that failed, also by the code of its error, of which there are few; see error-record.ts
+local function countFailed(err)
+  call('HINCRBY', M, 'bad', 1)
+  call('HINCRBY', M, 'f:'..(string.match(err or '', '^{"code":"([%u_]+)"') or 'INTERNAL'), 1)
+end
 local function imageEnded(n, index, st, err, skipped)
   local entry = { 'i', index, 's', st }
   local function tell(name, value) entry[#entry + 1] = name entry[#entry + 1] = value end
@@ -105,7 +111,7 @@ local function imageEnded(n, index, st, err, skipped)
   if err then tell('e', err) end
   if skipped and skipped ~= '' then tell('k', skipped) end
   call('XADD', E, '*', unpack(entry))
-  call('HINCRBY', M, st == 'done' and 'ok' or 'bad', 1)
+  if st == 'done' then call('HINCRBY', M, 'ok', 1) else countFailed(err) end
   call('HINCRBY', M, 'open', -1)
 end
 -- after the end of an image: closes the run if it was the last one, tells whether further ones should be handed to the workers

@@ -4,7 +4,8 @@ import { TICKETS } from './tickets.ts';
 
 /**
  * Stores a request, before anything else is done about it. ARGV: key of the request or empty, images open at most, to keep for (ms),
- * number of images, labels as JSON, watch for (ms), then chunks of roots. Answers the id of the run: that of an open run of the same request, if there is one.
+ * number of images, labels as JSON, watch for (ms), 1 when it goes ahead of what waits, then chunks of roots. Answers the id of the run: that of
+ * an open run of the same request, if there is one.
  */
 export const submit = new Script(`${BASE}${ENDING}
 if ARGV[1] ~= '' then
@@ -13,10 +14,11 @@ if ARGV[1] ~= '' then
 end
 if call('EXISTS', M) == 1 then return RUN end
 local at = now()
-call('HSET', M, 'st', 'running', 'created', at, 'seq', 0, 'open', 0, 'roots', ARGV[4], 'chunks', #ARGV - 6, 'fc', 0,
-  'fed', #ARGV == 6 and 1 or 0, 'ib', math.ceil(ARGV[4] * 12 / 64) + 1, 'high', ARGV[2], 'low', math.ceil(ARGV[2] / 2), 'keep', ARGV[3], 'labels', ARGV[5])
+call('HSET', M, 'st', 'running', 'created', at, 'seq', 0, 'open', 0, 'roots', ARGV[4], 'chunks', #ARGV - 7, 'fc', 0,
+  'fed', #ARGV == 7 and 1 or 0, 'ib', math.ceil(ARGV[4] * 12 / 64) + 1, 'high', ARGV[2], 'low', math.ceil(ARGV[2] / 2), 'keep', ARGV[3], 'labels', ARGV[5])
 if ARGV[6] ~= '0' then call('HSET', M, 'watch', at + ARGV[6]) end
-for i = 7, #ARGV do call('RPUSH', B..':q', ARGV[i]) end
+if ARGV[7] == '1' then call('HSET', M, 'ahead', 1) end
+for i = 8, #ARGV do call('RPUSH', B..':q', ARGV[i]) end
 if ARGV[1] ~= '' then
   call('SET', ARGV[1], RUN)
   call('HSET', M, 'req', ARGV[1])
@@ -33,9 +35,11 @@ return RUN
  * Answers 1 when there is room for the next chunk, 0 when not, -1 when somebody else has fed this one.
  */
 export const feed = new Script(`${BASE}${LIVE}${ENDING}${TICKETS}${ADDING}
-local m = call('HMGET', M, 'st', 'fc', 'ib')
+local m = call('HMGET', M, 'st', 'fc', 'ib', 'ahead')
 if m[1] ~= 'running' or m[2] ~= ARGV[1] then return -1 end
 local at = now()
+-- at the end from which workers take: before all that waits, without the cost of BullMQ's priorities
+local push = m[4] and 'RPUSH' or 'LPUSH'
 local lanes = {}
 local opened = 0
 for i = 2, #ARGV, 3 do
@@ -47,8 +51,9 @@ for i = 2, #ARGV, 3 do
     call('XADD', E, '*', 'i', index, 's', 'done')
     call('HINCRBY', M, 'ok', 1)
   elseif s == 'f' and not mayRevive(id, rec) then
-    call('XADD', E, '*', 'i', index, 's', 'failed', 'e', cjson.decode(call('HGET', N, id..'f')).e)
-    call('HINCRBY', M, 'bad', 1)
+    local err = cjson.decode(call('HGET', N, id..'f')).e
+    call('XADD', E, '*', 'i', index, 's', 'failed', 'e', err)
+    countFailed(err)
   else
     if isOpen(s) and live(id) then
       join(id, '0='..index, rec)
@@ -58,7 +63,7 @@ for i = 2, #ARGV, 3 do
       local lane = laneOf(rec)
       lanes[lane] = true
       lanes[settleLaneOf(rec)] = true
-      addTicket(queueOf(lane), id, 'v', 'LPUSH', at, 0)
+      addTicket(queueOf(lane), id, 'v', push, at, 0)
     end
     opened = opened + 1
   end

@@ -11,7 +11,7 @@ const text = (max: number) => z.string().min(1).max(max);
 export const runStateSchema = z.enum(['running', 'done', 'cancelled']);
 export const runIdSchema = z.string().regex(/^r[0-9a-f]{10}$/);
 /** As lanes are called: the host of a registry. */
-export const laneNameSchema = z.string().regex(/^[\w.-]{1,253}(?::\d{1,5})?$/);
+export const laneNameSchema = z.string().regex(/^(?:[\w.-]{1,253}|\[[\da-f:.]{2,45}\])(?::\d{1,5})?$/i);
 
 export const errorSchema = z.object({
   code: z.string().meta({ description: 'see docs/errors.md' }),
@@ -148,24 +148,41 @@ export const workerSchema = z.object({
 export const workersSchema = z.object({ workers: z.array(workerSchema) });
 
 const imageReference = text(1024);
-const labels = z.record(z.string().max(60), z.string().max(500));
+/** Without control characters: they are printed on terminals. */
+const label = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .regex(/^\P{Cc}*$/u);
+const labels = z.record(label(60), label(500));
+export const pullRequestSchema = z.strictObject({
+  pull: z.array(imageReference).min(1).max(50_000),
+  platforms: z
+    .array(text(100))
+    .max(20)
+    .optional()
+    .meta({ description: 'all unless given; several are wanted together' }),
+  target: z
+    .string()
+    .regex(/^[\w.-]{1,80}$/)
+    .optional()
+    .meta({ description: 'the id of a store; that of the workers unless given' }),
+  labels: labels.optional(),
+});
+export const copyRequestSchema = z.strictObject({
+  copy: z
+    .array(z.strictObject({ source: imageReference, target: imageReference }))
+    .min(1)
+    .max(50_000),
+  platforms: z
+    .array(text(100))
+    .max(20)
+    .optional()
+    .meta({ description: 'all unless given; one takes the place of the index, of several a new index is made' }),
+  labels: labels.optional(),
+});
 /** Images to pull into a store of the workers, or to copy between registries. */
-export const submitSchema = z.union([
-  z.strictObject({
-    pull: z.array(imageReference).min(1).max(50_000),
-    platforms: z.array(text(100)).max(20).optional(),
-    target: text(100).optional().meta({ description: 'the id of a store; that of the workers unless given' }),
-    labels: labels.optional(),
-  }),
-  z.strictObject({
-    copy: z
-      .array(z.strictObject({ source: imageReference, target: imageReference }))
-      .min(1)
-      .max(50_000),
-    platforms: z.array(text(100)).max(20).optional(),
-    labels: labels.optional(),
-  }),
-]);
+export const submitSchema = z.union([pullRequestSchema, copyRequestSchema]);
 export const submittedSchema = z.object({ id: runIdSchema });
 export const cancelledSchema = z.object({
   cancelled: z.boolean().meta({ description: 'false: it had ended already' }),
@@ -198,14 +215,21 @@ export const eventsQuerySchema = z.object({
 });
 
 export type Topic = z.infer<typeof topicSchema>;
+export type ErrorJson = z.infer<typeof errorSchema>;
+export type FailureGroupJson = z.infer<typeof failureGroupSchema>;
 export type RunJson = z.infer<typeof runSchema>;
 export type RunDetailJson = z.infer<typeof runDetailSchema>;
+export type RunsJson = z.infer<typeof runsSchema>;
+export type RunsQuery = z.infer<typeof runsQuerySchema>;
 export type ImageJson = z.infer<typeof imageSchema>;
 export type ImagesJson = z.infer<typeof imagesSchema>;
 export type ImagesQuery = z.infer<typeof imagesQuerySchema>;
 export type HistoryJson = z.infer<typeof historySchema>;
 export type LaneJson = z.infer<typeof laneSchema>;
+export type LanesJson = z.infer<typeof lanesSchema>;
 export type IngestJson = z.infer<typeof ingestSchema>;
+export type IngestsJson = z.infer<typeof ingestsSchema>;
 export type WorkerJson = z.infer<typeof workerSchema>;
+export type WorkersJson = z.infer<typeof workersSchema>;
 export type InfoJson = z.infer<typeof infoSchema>;
 export type SubmitJson = z.infer<typeof submitSchema>;

@@ -83,6 +83,7 @@ const run: RunStatus = {
   endedAt: undefined,
   images: { total: 10, fed: 10, open: 2, done: 1, failed: 7, cancelled: 0 },
   nodes: { known: 30, done: 3, failed: 7, skipped: 0 },
+  failuresByCode: { NOT_FOUND: 7 },
   bytes: 2048,
   bytesPerSecond: 1024,
   etaMs: 30_000,

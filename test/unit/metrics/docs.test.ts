@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { batchMetrics } from '../../../src/metrics/batch-metrics.ts';
 import { farmMetrics } from '../../../src/metrics/farm-metrics.ts';
 import { mirrorMetrics } from '../../../src/metrics/mirror-metrics.ts';
 import { ProcessMetrics } from '../../../src/metrics/process-metrics.ts';
+import { RegistryMetrics } from '../../../src/metrics/server-metrics.ts';
+import { storeMetrics } from '../../../src/metrics/store-metrics.ts';
 import { busyFarm, busyServe, busyWorker, never, samplesOf } from './support.ts';
 
 /** `gantry_runs gauge state`, the labels in the order in which they are sent. */
@@ -47,6 +50,18 @@ test('docs/metrics.md lists the metrics of the farm', async () => {
   assert.deepEqual(sorted(exposed(body)), sorted(documented('The farm')));
 });
 
+test('docs/metrics.md lists the metrics of the disk of a store', async () => {
+  const { body } = await storeMetrics({ store: 'id', free: 1, size: 2 });
+  assert.deepEqual(exposed(body), documented('The disk of a store'));
+});
+
+test('docs/metrics.md lists the metrics of the registry', async () => {
+  const metrics = new RegistryMetrics();
+  metrics.answered('blob', 'hit');
+  metrics.sent(1);
+  assert.deepEqual(exposed((await metrics.text()).body), documented('The registry'));
+});
+
 test('docs/metrics.md lists the metrics of a served mirror', async () => {
   const own = [...documented('Every process'), ...documented('A served mirror')];
   assert.deepEqual(sorted(exposed((await busyServe().text()).body)), sorted(own));
@@ -56,6 +71,12 @@ test('docs/metrics.md lists the metrics of a mirror run', async () => {
   const rules = [{ rule: 'sync.0', images: { copied: 1 }, bytes: 1, isSuccess: true }];
   const { body } = await mirrorMetrics({ mirror: 'm.yml', endedAt: new Date(0), durationMs: 1, rules }, '');
   assert.deepEqual(sorted(exposed(body)), sorted(documented('A mirror run')));
+});
+
+test('docs/metrics.md lists the metrics of a one-shot run', async () => {
+  const run = { batch: 'x', command: 'pull', images: { done: 1 }, failures: new Map(), bytes: 1, durationMs: 1 };
+  const { body } = await batchMetrics({ ...run, exitCode: 0, endedAt: new Date(0) }, '');
+  assert.deepEqual(sorted(exposed(body)), sorted(documented('A one-shot run')));
 });
 
 test('every metric in a query of docs/metrics.md exists', async () => {

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isCode } from '../../../src/errors.ts';
-import type { FarmView } from '../../../src/flow/farm-status.ts';
 import { boundedLanes } from '../../../src/metrics/farm-gauges.ts';
 import { farmMetrics } from '../../../src/metrics/farm-metrics.ts';
-import { busyFarm, farm, lane, never, type Samples, samplesOf } from './support.ts';
+import { MAX_ACTIVE_RUNS } from '../../../src/metrics/run-gauges.ts';
+import { busyFarm, farm, lane, never, run, type Samples, samplesOf, type View } from './support.ts';
 
-const read = async (view: FarmView): Promise<Samples> => samplesOf((await farmMetrics(view, { signal: never })).body);
+const read = async (view: View): Promise<Samples> => samplesOf((await farmMetrics(view, { signal: never })).body);
 
 test('the state of a farm', async () => {
   const samples = await read(busyFarm());
@@ -33,9 +33,21 @@ test('the state of a farm', async () => {
     gantry_workers: 2,
     gantry_worker_slots: 12,
     gantry_worker_slots_busy: 6,
+    'gantry_active_run_images{run="r2",state="waiting"}': 3,
+    'gantry_active_run_images{run="r2",state="failed"}': 1,
+    'gantry_active_run_images{run="r1",state="done"}': 5,
+    'gantry_active_run_nodes{run="r2",state="open"}': 27,
+    'gantry_active_run_nodes{run="r2",state="skipped"}': 2,
+    'gantry_active_run_bytes_total{run="r2"}': 4000,
+    'gantry_active_run_failed_images{run="r2",code="NOT_FOUND"}': 1,
+    'gantry_active_run_remaining_seconds{run="r2"}': 9,
+    gantry_redis_memory_used_bytes: 3_000_000,
+    gantry_redis_memory_limit_bytes: 0,
+    gantry_redis_memory_machine_bytes: 8_000_000_000,
   };
   for (const [name, value] of Object.entries(expected)) assert.equal(samples.get(name), value, name);
   assert.equal(samples.has('gantry_lane_quota_limit{lane="ghcr.io"}'), false);
+  assert.equal([...samples.keys()].filter((name) => name.includes('code="not a code"')).length, 0);
   const within = (name: string, from: number, to: number): void => {
     const value = samples.get(name) ?? NaN;
     assert.ok(value >= from && value <= to, `${name} ${value}`);
@@ -71,6 +83,18 @@ test('the oldest of all is the oldest of those beyond the cap', () => {
   assert.deepEqual([oldest(5, undefined, 3), oldest(undefined, 4), oldest(2, 9)], [3, 4, 2]);
 });
 
+test('a run has values of its own while it goes on and is among the newest', async () => {
+  const runs = Array.from({ length: 1000 }, (_, i) => run(i % 2 === 0 ? 'running' : 'done', {}, `r${1000 - i}`));
+  const samples = await read(farm([], runs));
+  const told = new Set([...samples.keys()].flatMap((name) => /\brun="(\w+)"/.exec(name)?.[1] ?? []));
+  assert.deepEqual(
+    [...told],
+    Array.from({ length: MAX_ACTIVE_RUNS }, (_, i) => `r${1000 - 2 * i}`),
+  );
+  assert.equal(samples.has('gantry_active_run_remaining_seconds{run="r1000"}'), false, 'nothing to go by');
+  assert.equal(samples.get('gantry_run_images{state="open"}'), 2000, 'the others are counted all the same');
+});
+
 test('a farm is read once a second, however many ask', async () => {
   const view = busyFarm();
   await Promise.all([read(view), read(view), read(view)]);
@@ -85,7 +109,7 @@ test('a farm is read once a second, however many ask', async () => {
 
 test('a failure is told, and not kept', async () => {
   let failing = true;
-  const view: FarmView = {
+  const view: View = {
     ...farm(),
     lanes: async () => {
       if (failing) throw new Error('Redis is away');
@@ -100,7 +124,7 @@ test('a failure is told, and not kept', async () => {
 test('a farm that does not answer is given up after five seconds, and told so', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   let told: AbortSignal | undefined;
-  const view: FarmView = {
+  const view: View = {
     ...farm(),
     lanes: ({ signal }) => {
       told = signal;
@@ -117,7 +141,7 @@ test('a farm that does not answer is given up after five seconds, and told so', 
 
 test('a caller that gives up leaves the others alone', async () => {
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
-  const view: FarmView = {
+  const view: View = {
     ...farm(),
     lanes: async () => {
       await gate;

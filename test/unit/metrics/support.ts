@@ -1,4 +1,4 @@
-import type { FarmView, LaneStatus, RunStatus, WorkerStatus } from '../../../src/flow/farm-status.ts';
+import type { FarmView, LaneStatus, MemoryView, RunStatus, WorkerStatus } from '../../../src/flow/farm-status.ts';
 import { ServeMetrics } from '../../../src/metrics/serve-metrics.ts';
 import { WorkerMetrics } from '../../../src/metrics/worker-metrics.ts';
 
@@ -13,22 +13,27 @@ export const samplesOf = (body: string): Samples =>
     [...body.matchAll(/^([a-z][^\s{]*(?:\{.*\})?) (\S+)$/gm)].map(([, name = '', value]) => [name, Number(value)]),
   );
 
+/** Calls every method of both observers. */
+export function useAll(metrics: WorkerMetrics, registry: string): void {
+  metrics.request(registry, 'GET', 200, 0.2);
+  metrics.request(registry, 'GET', 'error', 3);
+  metrics.bytes(registry, 'in', 1000);
+  metrics.retry(registry, 'DIGEST_MISMATCH');
+  metrics.rateLimit(registry, 100, 42);
+  metrics.stall(registry);
+  metrics.started(registry);
+  metrics.started(registry);
+  metrics.ended(registry, 'visit', 'done', 1.5);
+  metrics.leaseWaited(0.3);
+  metrics.transferred(registry, 2, 900);
+  metrics.present(registry);
+  metrics.failed('DIGEST_MISMATCH', 'source');
+}
+
 /** A worker's metrics after every method of both observers was called, so that each metric has a sample. */
 export function busyWorker(): WorkerMetrics {
   const metrics = new WorkerMetrics({ version: '1.2.3' });
-  metrics.request('docker.io', 'GET', 200, 0.2);
-  metrics.request('docker.io', 'GET', 'error', 3);
-  metrics.bytes('docker.io', 'in', 1000);
-  metrics.retry('docker.io', 'DIGEST_MISMATCH');
-  metrics.rateLimit('docker.io', 100, 42);
-  metrics.stall('docker.io');
-  metrics.started('docker.io');
-  metrics.started('docker.io');
-  metrics.ended('docker.io', 'visit', 'done', 1.5);
-  metrics.leaseWaited(0.3);
-  metrics.transferred('docker.io', 2, 900);
-  metrics.present('docker.io');
-  metrics.failed('DIGEST_MISMATCH', 'source');
+  useAll(metrics, 'docker.io');
   return metrics;
 }
 
@@ -39,7 +44,7 @@ export function busyServe(): ServeMetrics {
   metrics.ran('sync.0', { done: 3, failed: 1 }, 12.5);
   metrics.succeeded('sync.0', new Date(1_700_000_000_000));
   metrics.pruned('sync.0', 2);
-  metrics.scheduled(1);
+  metrics.scheduled(new Map([['sync.0', 86_400]]));
   metrics.read(true);
   return metrics;
 }
@@ -58,8 +63,8 @@ export const lane = (name: string, over: Partial<LaneStatus> = {}): LaneStatus =
   ...over,
 });
 
-export const run = (state: RunStatus['state'], images: Partial<RunStatus['images']> = {}): RunStatus => ({
-  id: 'run',
+export const run = (state: RunStatus['state'], images: Partial<RunStatus['images']> = {}, id = 'run'): RunStatus => ({
+  id,
   state,
   createdAt: 0,
   endedAt: undefined,
@@ -68,6 +73,7 @@ export const run = (state: RunStatus['state'], images: Partial<RunStatus['images
   bytes: 0,
   bytesPerSecond: 0,
   etaMs: undefined,
+  failuresByCode: {},
   labels: {},
 });
 
@@ -85,7 +91,9 @@ export const worker = (concurrency: number, running: number): WorkerStatus => ({
   active: [],
 });
 
-interface TestFarm extends FarmView {
+export type View = FarmView & MemoryView;
+
+interface TestFarm extends View {
   /** How often it was read. */
   readonly readings: number;
 }
@@ -107,6 +115,7 @@ export function farm(
     },
     runs: async () => [...runs],
     workers: async () => [...workers],
+    memory: async () => ({ used: 3_000_000, limit: 0, machine: 8_000_000_000 }),
   };
 }
 
@@ -125,6 +134,17 @@ export const busyFarm = (): TestFarm =>
       lane('ghcr.io', { workers: 0 }),
       lane('quay.io', { workers: 0, tickets: { waiting: 0, active: 0, delayed: 0 }, oldestAt: undefined }),
     ],
-    [run('running'), run('running', { total: 5, fed: 5, open: 0, done: 5, failed: 0 }), run('done'), run('cancelled')],
+    [
+      {
+        ...run('running', {}, 'r2'),
+        nodes: { known: 50, done: 20, failed: 1, skipped: 2 },
+        bytes: 4000,
+        etaMs: 9000,
+        failuresByCode: { NOT_FOUND: 1, 'not a code': 5 },
+      },
+      run('running', { total: 5, fed: 5, open: 0, done: 5, failed: 0 }, 'r1'),
+      run('done', {}, 'r0'),
+      run('cancelled', {}, 'r-'),
+    ],
     [worker(8, 5), worker(4, 1)],
   );

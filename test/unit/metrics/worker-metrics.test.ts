@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LabelCap } from '../../../src/metrics/label-cap.ts';
+import { ERROR_POLICY } from '../../../src/errors.ts';
+import { LabelCap, MAX_NAMES } from '../../../src/metrics/label-cap.ts';
 import { WorkerMetrics } from '../../../src/metrics/worker-metrics.ts';
-import { busyWorker, type Samples, samplesOf } from './support.ts';
+import { busyWorker, type Samples, samplesOf, useAll } from './support.ts';
 
 const read = async (metrics: WorkerMetrics): Promise<Samples> => samplesOf((await metrics.text()).body);
 
@@ -43,6 +44,14 @@ test('two in one process do not share counts', async () => {
   assert.equal((await read(new WorkerMetrics({ version: '1' }))).get('gantry_digest_mismatches_total'), 0);
 });
 
+test('every failure that there may be is counted from the start, so that a rate sees the first', async () => {
+  const failures = [...(await read(new WorkerMetrics({ version: '1' })))].filter(([name]) =>
+    name.startsWith('gantry_failures_'),
+  );
+  assert.ok(failures.every(([, count]) => count === 0));
+  assert.equal(failures.length, Object.keys(ERROR_POLICY).length * 5);
+});
+
 test('a number that is none neither throws nor spoils what was counted', async () => {
   const metrics = busyWorker();
   const before = await read(metrics);
@@ -75,6 +84,19 @@ test('the 201st registry is another one of many, and tickets in flight come out 
   assert.equal(samples.get('gantry_tickets_in_flight{lane="other"}'), 1);
   assert.equal(samples.get('gantry_stalls_total{registry="other"}'), 1);
   assert.equal(samples.has('gantry_rate_limit_limit{registry="other"}'), false);
+});
+
+test('a thousand registries make no more time series than those that the cap lets through', async () => {
+  const metrics = new WorkerMetrics({ version: '1' });
+  const use = (from: number, to: number): void => {
+    for (let i = from; i < to; i += 1) useAll(metrics, `r${i}.example`);
+  };
+  const own = async (): Promise<number> =>
+    [...(await read(metrics)).keys()].filter((name) => name.startsWith('gantry_')).length;
+  use(0, MAX_NAMES + 1);
+  const full = await own();
+  use(MAX_NAMES + 1, 1_000);
+  assert.equal(await own(), full);
 });
 
 test('a status that does not exist is no label', async () => {

@@ -1,0 +1,91 @@
+/** What the server needs to fetch what its store lacks: rules, a client of registries, and a farm where there is one. */
+import type { CallOptions } from '../../call.ts';
+import { isCode, messageOf } from '../../errors.ts';
+import { RedisBudget } from '../../queue/budget.ts';
+import { openRedis, type RedisSettings } from '../../queue/connection.ts';
+import { Farm } from '../../queue/farm.ts';
+import type { RequestBudget } from '../../remote/budget.ts';
+import type { ImageSource } from '../../server/registry/source.ts';
+import type { ContentStore } from '../../store/content-store.ts';
+import type { Config } from '../config.ts';
+import { mirrorSettings } from '../mirror/settings.ts';
+import { Protection } from '../protection.ts';
+import { publishing } from '../publishing.ts';
+import { farmFetch } from '../pull-through/farm-fetch.ts';
+import { PullThrough } from '../pull-through/pull-through.ts';
+import { loadPullThroughFile } from '../pull-through/rules.ts';
+import { type FetchBlob, Transfers } from '../pull-through/transfers.ts';
+import { Upstream } from '../pull-through/upstream.ts';
+import { oncePerMinute } from '../service.ts';
+import { openRegistries } from '../wiring.ts';
+import type { ServerSettings } from './part.ts';
+
+export interface PullThroughImages extends AsyncDisposable {
+  readonly images: ImageSource;
+}
+
+/** Blobs at a time over all registries, of which each has its own bound; on a farm those that are followed. */
+const MAX_ACTIVE = 64;
+const MAX_WAITING = 1_000;
+
+/** @throws GantryError INVALID with all that is wrong in the rules, NETWORK when Redis cannot be reached, ... */
+export async function openPullThrough(
+  config: Config,
+  settings: ServerSettings & { readonly pullThrough: string },
+  { store, here }: { readonly store: ContentStore; readonly here: ImageSource },
+  opts: CallOptions,
+): Promise<PullThroughImages> {
+  const file = await loadPullThroughFile(settings.pullThrough, config.env);
+  const log = oncePerMinute(settings.log);
+  const onError = (err: unknown): void => log(`pull-through: ${messageOf(err)}`);
+  await using stack = new AsyncDisposableStack();
+  const farm = settings.redis === undefined ? undefined : await openFarm(stack, settings.redis, opts);
+  const client = stack.use(
+    openRegistries(config, {
+      ...mirrorSettings({ creds: file.creds, userAgent: undefined }, settings.registries),
+      waitOnRateLimit: false, // clients that wait are told, and decide
+      ...(farm === undefined ? {} : { budget: farm.budget }),
+    }),
+  );
+  const upstream = new Upstream({ client, store, target: await store.id() });
+  const alone: FetchBlob = (node, each) => upstream.fetch(node, each);
+  const fetch = farm === undefined ? alone : farmFetch({ farm: farm.farm, alone, log });
+  stack.use(publishing(store, onError));
+  let images: PullThrough | undefined;
+  const isIdle = async (): Promise<boolean> => images?.isIdle === true;
+  const protection = stack.use(await Protection.start({ store, isIdle, onError }));
+  const transfers = stack.use(new Transfers({ store, fetch, maxActive: MAX_ACTIVE, maxWaiting: MAX_WAITING }));
+  images = new PullThrough({
+    rules: file.rules,
+    here,
+    names: store.names,
+    ingests: store,
+    upstream,
+    transfers,
+    onUse: () => protection.used(),
+  });
+  const owned = stack.move();
+  return { images, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+async function openFarm(
+  stack: AsyncDisposableStack,
+  settings: RedisSettings,
+  opts: CallOptions,
+): Promise<{ farm: Farm; budget: RequestBudget }> {
+  const redis = await openRedis(settings, 'command', opts);
+  stack.defer(() => redis.disconnect());
+  return { farm: stack.use(await Farm.open(settings, opts)), budget: lenient(new RedisBudget(redis)) };
+}
+
+/** A quota holds as long as it can be looked up: clients that wait for an image are not to wait for Redis. */
+const lenient = (budget: RequestBudget): RequestBudget => ({
+  charge: async (registry, identity, opts) => {
+    try {
+      await budget.charge(registry, identity, opts);
+    } catch (err) {
+      if (isCode(err, 'RATE_LIMITED')) throw err;
+    }
+  },
+  correct: (registry, identity, headers) => budget.correct(registry, identity, headers),
+});
