@@ -84,6 +84,7 @@ describe('an image that is not here', () => {
     w.registry.add('app', '1', big);
     const got = await w.get('app', blobOf(layer), { method: 'HEAD' });
     assert.deepEqual([got.status, got.headers['content-length']], [200, String(layer.size)]);
+    assert.equal(statusOf(got), 'gantry; fwd=uri-miss');
     const none = await w.get('app', `blobs/${image().desc.digest}`, { method: 'HEAD' });
     assert.equal(none.status, 404);
     assert.equal(w.registry.log.count({ method: 'GET' }), 0);

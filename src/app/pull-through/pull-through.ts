@@ -40,6 +40,7 @@ export interface PullThroughParts {
 
 const HIT: CacheStatus = { kind: 'hit' };
 const STORED: CacheStatus = { kind: 'stored' };
+const ELSEWHERE: CacheStatus = { kind: 'elsewhere' };
 /** How long a client waits for an answer from there: less when something stale is here, and always less than its connection may be idle. */
 const WITH_STALE_MS = 5_000;
 const WITHOUT_MS = 25_000;
@@ -98,7 +99,7 @@ export class PullThrough implements ImageSource {
     const desc = opts.headOnly ? await ask() : (known ?? (await ask()));
     if (desc === undefined) return undefined;
     const transferOf = (): Transfer => transfers.of(upstream.blobNode(origin, desc));
-    return opts.headOnly ? growing(desc, transferOf) : this.#begin(repository, desc, transferOf, opts);
+    return opts.headOnly ? growing(desc, transferOf, ELSEWHERE) : this.#begin(repository, desc, transferOf, opts);
   }
 
   tags(repository: string, opts: CallOptions): Promise<readonly string[] | undefined> {
@@ -215,7 +216,7 @@ export class PullThrough implements ImageSource {
       throw err;
     }
     const whole = await this.#parts.here.blob(repository, desc.digest, opts);
-    return whole === undefined ? growing(desc, () => transfer) : { ...whole, status: STORED };
+    return whole === undefined ? growing(desc, () => transfer, STORED) : { ...whole, status: STORED };
   }
 
   /** What an earlier transfer has left, or another process is fetching: that is what goes on. */
@@ -237,12 +238,12 @@ const stale = ({ desc }: Resolved, { message }: GantryError): Resolved => ({
   status: { kind: 'stale', why: message.slice(0, 200) },
 });
 
-function growing({ size }: Descriptor, transferOf: () => Transfer): ServedBlob {
+function growing({ size }: Descriptor, transferOf: () => Transfer, status: CacheStatus): ServedBlob {
   const open: OpenGrowing = async ({ isRest, ...opts }) => {
     const transfer = transferOf();
     // A part from the middle would be all that its client sees, and nothing told whether it is right.
     if (!isRest) await transfer.whole(WITHOUT_MS, opts);
     return transfer.open(opts);
   };
-  return { kind: 'growing', size, status: STORED, open };
+  return { kind: 'growing', size, status, open };
 }

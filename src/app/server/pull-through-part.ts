@@ -5,6 +5,7 @@ import { RedisBudget } from '../../queue/budget.ts';
 import { openRedis, type RedisSettings } from '../../queue/connection.ts';
 import { Farm } from '../../queue/farm.ts';
 import type { RequestBudget } from '../../remote/budget.ts';
+import type { RegistryObserver } from '../../remote/observer.ts';
 import type { ImageSource } from '../../server/registry/source.ts';
 import type { ContentStore } from '../../store/content-store.ts';
 import type { Config } from '../config.ts';
@@ -20,6 +21,14 @@ import { oncePerMinute } from '../service.ts';
 import { openRegistries } from '../wiring.ts';
 import type { ServerSettings } from './part.ts';
 
+/** What it is put over. */
+export interface PullThroughOn {
+  readonly store: ContentStore;
+  readonly here: ImageSource;
+  /** Told of the requests to registries. */
+  readonly observer: RegistryObserver;
+}
+
 export interface PullThroughImages extends AsyncDisposable {
   readonly images: ImageSource;
 }
@@ -32,7 +41,7 @@ const MAX_WAITING = 1_000;
 export async function openPullThrough(
   config: Config,
   settings: ServerSettings & { readonly pullThrough: string },
-  { store, here }: { readonly store: ContentStore; readonly here: ImageSource },
+  { store, here, observer }: PullThroughOn,
   opts: CallOptions,
 ): Promise<PullThroughImages> {
   const file = await loadPullThroughFile(settings.pullThrough, config.env);
@@ -44,6 +53,7 @@ export async function openPullThrough(
     openRegistries(config, {
       ...mirrorSettings({ creds: file.creds, userAgent: undefined }, settings.registries),
       waitOnRateLimit: false, // clients that wait are told, and decide
+      observer,
       ...(farm === undefined ? {} : { budget: farm.budget }),
     }),
   );

@@ -17,13 +17,14 @@ export async function storePart(config: Config, settings: ServerSettings, opts: 
   await store.create();
   await using stack = new AsyncDisposableStack();
   const here = new StoreImages({ names: store.names, files: store });
+  const metrics = new RegistryMetrics();
   let images: ImageSource = here;
   const { pullThrough } = settings;
   if (pullThrough !== undefined) {
     const { openPullThrough } = await import('./pull-through-part.ts');
-    images = stack.use(await openPullThrough(config, { ...settings, pullThrough }, { store, here }, opts)).images;
+    const parts = { store, here, observer: metrics.client() };
+    images = stack.use(await openPullThrough(config, { ...settings, pullThrough }, parts, opts)).images;
   }
-  const metrics = new RegistryMetrics();
   const space = storeSpace(store);
   const source = countedImages(images, metrics);
   const owned = stack.move();

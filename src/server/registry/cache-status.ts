@@ -9,6 +9,8 @@ export function statusHeaders(status: CacheStatus): Record<string, string> {
       return { 'cache-status': 'gantry; hit' };
     case 'stored':
       return { 'cache-status': 'gantry; fwd=uri-miss; stored' };
+    case 'elsewhere':
+      return { 'cache-status': 'gantry; fwd=uri-miss' };
     case 'stale':
       return {
         'cache-status': `gantry; hit; fwd=stale; detail=${quoted(status.why)}`,

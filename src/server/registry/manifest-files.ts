@@ -82,7 +82,7 @@ function parsed(digest: Digest, bytes: Buffer): ManifestFile | undefined {
     throw new GantryError('DIGEST_MISMATCH', `${digest} has bytes that are ${got}`, {
       origin: 'store',
       digest,
-      hint: 'gantry verify --repair moves it aside and fetches it again',
+      hint: '`gantry verify` moves it aside, and the next pull of its image fetches it again',
     });
   }
   try {

@@ -13,6 +13,8 @@ export type CacheStatus =
   | { readonly kind: 'hit' }
   /** It was not here: it is, or is being, fetched and kept. */
   | { readonly kind: 'stored' }
+  /** It is not here, but there; its size was asked for, and nothing more. */
+  | { readonly kind: 'elsewhere' }
   /** It was here, and may be something else by now where it comes from. `why` is for people, one line: `upstream answered 429`. */
   | { readonly kind: 'stale'; readonly why: string };
 

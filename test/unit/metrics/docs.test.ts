@@ -7,7 +7,7 @@ import { mirrorMetrics } from '../../../src/metrics/mirror-metrics.ts';
 import { ProcessMetrics } from '../../../src/metrics/process-metrics.ts';
 import { RegistryMetrics } from '../../../src/metrics/server-metrics.ts';
 import { storeMetrics } from '../../../src/metrics/store-metrics.ts';
-import { busyFarm, busyServe, busyWorker, never, samplesOf } from './support.ts';
+import { busyFarm, busyServe, busyWorker, callClient, never, samplesOf } from './support.ts';
 
 /** `gantry_runs gauge state`, the labels in the order in which they are sent. */
 type Metric = string;
@@ -36,7 +36,7 @@ function exposed(body: string): Metric[] {
 const sorted = (metrics: readonly Metric[]): Metric[] => metrics.toSorted();
 
 test('docs/metrics.md lists the metrics of a worker, with their types and labels', async () => {
-  const own = [...documented('Every process'), ...documented('A worker')];
+  const own = ['Every process', 'A client of registries', 'A worker'].flatMap(documented);
   assert.deepEqual(sorted(exposed((await busyWorker().text()).body)), sorted(own));
 });
 
@@ -60,6 +60,9 @@ test('docs/metrics.md lists the metrics of the registry', async () => {
   metrics.answered('blob', 'hit');
   metrics.sent(1);
   assert.deepEqual(exposed((await metrics.text()).body), documented('The registry'));
+  callClient(metrics.client());
+  const own = [...documented('The registry'), ...documented('A client of registries')];
+  assert.deepEqual(sorted(exposed((await metrics.text()).body)), sorted(own));
 });
 
 test('docs/metrics.md lists the metrics of a served mirror', async () => {

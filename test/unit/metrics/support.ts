@@ -1,6 +1,7 @@
 import type { FarmView, LaneStatus, MemoryView, RunStatus, WorkerStatus } from '../../../src/flow/farm-status.ts';
 import { ServeMetrics } from '../../../src/metrics/serve-metrics.ts';
 import { WorkerMetrics } from '../../../src/metrics/worker-metrics.ts';
+import type { RegistryObserver } from '../../../src/remote/observer.ts';
 
 export const never = new AbortController().signal;
 
@@ -13,14 +14,19 @@ export const samplesOf = (body: string): Samples =>
     [...body.matchAll(/^([a-z][^\s{]*(?:\{.*\})?) (\S+)$/gm)].map(([, name = '', value]) => [name, Number(value)]),
   );
 
-/** Calls every method of both observers. */
-export function useAll(metrics: WorkerMetrics, registry: string): void {
-  metrics.request(registry, 'GET', 200, 0.2);
-  metrics.request(registry, 'GET', 'error', 3);
+/** Calls every method of the observer of a client. */
+export function callClient(metrics: RegistryObserver, registry = 'docker.io'): void {
+  metrics.request(registry, 'GET', 200, 0.2, 'blobs');
+  metrics.request(registry, 'GET', 'error', 3, 'blobs');
   metrics.bytes(registry, 'in', 1000);
   metrics.retry(registry, 'DIGEST_MISMATCH');
   metrics.rateLimit(registry, 100, 42);
   metrics.stall(registry);
+}
+
+/** Calls every method of both observers. */
+export function useAll(metrics: WorkerMetrics, registry: string): void {
+  callClient(metrics, registry);
   metrics.started(registry);
   metrics.started(registry);
   metrics.ended(registry, 'visit', 'done', 1.5);

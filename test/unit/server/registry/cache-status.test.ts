@@ -4,6 +4,7 @@ import { statusHeaders } from '../../../../src/server/registry/cache-status.ts';
 
 test('how an answer came about', () => {
   assert.deepEqual(statusHeaders({ kind: 'hit' }), { 'cache-status': 'gantry; hit' });
+  assert.deepEqual(statusHeaders({ kind: 'elsewhere' }), { 'cache-status': 'gantry; fwd=uri-miss' });
   assert.deepEqual(statusHeaders({ kind: 'stored' }), { 'cache-status': 'gantry; fwd=uri-miss; stored' });
   assert.deepEqual(statusHeaders({ kind: 'stale', why: 'upstream answered 429' }), {
     'cache-status': 'gantry; hit; fwd=stale; detail="upstream answered 429"',
