@@ -32,7 +32,7 @@ export async function measured(page: Page): Promise<Measures> {
   return { firstPaint: Math.round(firstPaint), longestTask: Math.round(longestTask), heap: usedSize, elements };
 }
 
-/** Goes through all rows, a screen at each step, and stops where it must find what stands there. Answers how many steps it took. */
+/** Goes through all rows in so many steps, and finds the last. */
 export async function scrollThrough(page: Page, total: number, steps: number): Promise<void> {
   for (let i = 1; i <= steps; i += 1) {
     await page.evaluate(`{

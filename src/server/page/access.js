@@ -23,15 +23,18 @@ let asking;
  */
 export function askToken(why) {
   asking ??= new Promise((resolve) => {
-    asked.set({
+    const put = {
       why,
-      answer: (given) => {
+      answer: (/** @type {string | undefined} */ given) => {
+        // A dialog tells that it was closed later on, when it may be open again.
+        if (asked.get() !== put) return;
         asking = undefined;
         asked.set(undefined);
         if (given !== undefined) keepToken(given);
         resolve(given !== undefined);
       },
-    });
+    };
+    asked.set(put);
   });
   return asking;
 }

@@ -71,7 +71,7 @@ function Main({ info }) {
   if (!info.farm && where.view !== 'ingests')
     return html`<h1>${TITLES[where.view]}</h1>
       <${NoFarm} />`;
-  const { canChange } = { canChange: info.changes };
+  const canChange = info.changes;
   if (where.run !== undefined) return html`<${Run} key=${where.run} id=${where.run} canChange=${canChange} />`;
   switch (where.view) {
     case 'runs':
@@ -85,7 +85,7 @@ function Main({ info }) {
   }
 }
 
-export const NoFarm = () =>
+const NoFarm = () =>
   html`<p class="notice">
     This server shows no farm: it was started without --redis. It shows the transfers of its store under
     <a href="#/ingests">Transfers</a>.

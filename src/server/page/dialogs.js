@@ -1,6 +1,6 @@
 // @ts-check
 /** Questions to the user, in dialogs that the browser keeps the keyboard in. */
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { asked } from './access.js';
 import { Cell, useCell } from './cell.js';
 import { html } from './html.js';
@@ -13,7 +13,10 @@ import { html } from './html.js';
  * @property {boolean} [isDangerous]
  */
 
-/** @type {Cell<(Question & { readonly answer: (yes: boolean) => void }) | undefined>} */
+/**
+ * A question is itself the key of its dialog: one that follows within a frame must not get the dialog of the last, which is closed.
+ * @type {Cell<(Question & { readonly answer: (yes: boolean) => void }) | undefined>}
+ */
 const question = new Cell(undefined);
 
 /**
@@ -23,13 +26,15 @@ const question = new Cell(undefined);
 export function confirmed(asking) {
   question.get()?.answer(false);
   return new Promise((resolve) => {
-    question.set({
+    const put = {
       ...asking,
-      answer: (yes) => {
-        question.set(undefined);
+      answer: (/** @type {boolean} */ yes) => {
+        // A dialog tells that it was closed later on, when there may be another question.
+        if (question.get() === put) question.set(undefined);
         resolve(yes);
       },
-    });
+    };
+    question.set(put);
   });
 }
 
@@ -39,11 +44,13 @@ export function confirmed(asking) {
  */
 export function Dialog({ title, onClose, children }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
-    dialog.current?.showModal();
-    // Where the focus was may be gone by then, and the dialog is gone before the browser could give it back.
+    const element = dialog.current;
+    element?.showModal();
     return () => {
+      // While it is open nothing else takes the focus, and when it is taken away open the browser does not give it back.
+      element?.close();
       if (before instanceof HTMLElement && before.isConnected) before.focus();
     };
   }, []);
@@ -57,7 +64,7 @@ function Confirm() {
   const asking = useCell(question);
   if (asking === undefined) return null;
   const { title, text, action, isDangerous = false, answer } = asking;
-  return html`<${Dialog} title=${title} onClose=${() => answer(false)}>
+  return html`<${Dialog} key=${asking} title=${title} onClose=${() => answer(false)}>
     <p>${text}</p>
     <div class="buttons">
       <button type="button" onClick=${() => answer(false)} autofocus>Keep it as it is</button>
@@ -74,7 +81,7 @@ function TokenQuestion() {
     const given = new FormData(event.currentTarget).get('token');
     if (typeof given === 'string' && given.trim() !== '') asking.answer(given.trim());
   };
-  return html`<${Dialog} title="Token" onClose=${() => asking.answer(undefined)}>
+  return html`<${Dialog} key=${asking} title="Token" onClose=${() => asking.answer(undefined)}>
     <form onSubmit=${submit}>
       <p>${asking.why}</p>
       <label>

@@ -38,13 +38,32 @@ const MAX_WAIT_MS = 15_000;
 export function useLive(topic, run) {
   const [value, setValue] = useState(/** @type {Topics[T] | undefined} */ (undefined));
   useEffect(() => {
-    const stop = new AbortController();
     setValue(undefined);
     link.set({ state: 'open', message: '', dataAt: undefined });
-    void watch(topic, run, setValue, stop.signal);
-    return () => stop.abort();
+    return whileVisible((signal) => void watch(topic, run, setValue, signal));
   }, [topic, run]);
   return value;
+}
+
+/**
+ * A browser has six connections to a server for all of its tabs: those that nobody sees must leave theirs to the others.
+ * @param {(signal: AbortSignal) => void} begin
+ * @returns {() => void} ends it
+ */
+function whileVisible(begin) {
+  let stop = new AbortController();
+  const turn = () => {
+    stop.abort();
+    if (document.hidden) return;
+    stop = new AbortController();
+    begin(stop.signal);
+  };
+  turn();
+  document.addEventListener('visibilitychange', turn);
+  return () => {
+    document.removeEventListener('visibilitychange', turn);
+    stop.abort();
+  };
 }
 
 /**
