@@ -60,6 +60,7 @@ export class SharedCalls<T> {
     flight.promise.then(
       () => {
         flight.expiresAt = this.#options.now() + this.#options.ttlMs;
+        if (this.#options.ttlMs === 0) this.#drop(key, flight); // an answer that nobody is given any more may be large
       },
       () => {
         flight.expiresAt = 0;

@@ -349,6 +349,21 @@ suite('the status page over a farm', () => {
     await browser.finish(/status of 503/);
   });
 
+  test('a run that its Redis has lost is not taken for current', async () => {
+    const { browser, farm, registry, server } = world;
+    const corpus = fill(registry, { images: 2, blobs: 2, seed: 'lost' });
+    const run = await farm.submit(corpus.refs);
+    await farm.ended(run);
+    const page = await browser.open(`${server.url}/#/runs/${run}`);
+    await page.getByRole('heading', { name: `Run ${run}` }).waitFor();
+    await page.getByText('2 of 2').waitFor();
+    await farm.redis.command('DEL', `{gantry}:r:${run}:m`);
+    const notice = page.locator('#connection [role=status]');
+    await notice.getByText(`The server does not know this any more: there is no run ${run}`).waitFor();
+    assert.doesNotMatch(await notice.innerText(), /tried again/);
+    await browser.finish();
+  });
+
   test('what is not there is said, and leads on', async () => {
     const { browser, server } = world;
     const page = await browser.open(`${server.url}/#/runs/r0123456789`);

@@ -153,7 +153,7 @@ describe('the API of a farm', () => {
     assert.deepEqual(
       kept,
       document,
-      'write it anew: curl SERVER/api/v1/openapi.json > docs/openapi.json, then npm run format',
+      'write it anew: curl SERVER/api/v1/openapi.json | jq . > docs/openapi.json, then npm run format',
     );
   });
 

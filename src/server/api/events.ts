@@ -12,8 +12,8 @@ import { runId } from './run-operations.ts';
 import { eventsQuerySchema, runsQuerySchema, type Topic } from './schema.ts';
 
 const MAX_LISTENERS = 1000;
-/** A hundred runs, each of which costs a reading a second, and the topics that everybody shares. */
-const MAX_KEYS = 104;
+/** Four topics, and twenty runs: each costs a reading a second, and many large ones would drive each other out of memory. */
+const MAX_KEYS = 24;
 
 const HEADERS = {
   'content-type': 'text/event-stream',
@@ -24,7 +24,7 @@ const HEADERS = {
 };
 
 const DESCRIPTION = `For each topic an event of its name whose data is what the GET of the same name answers (\`run\`: \`GET /runs/{id}\`): at once, and
-again when it has changed, once a second at most. \`away\`, with a \`message\`, says that the farm does not answer; everything is sent again when it does.`;
+again when it has changed, once a second at most. \`gone\`, with a \`message\`, says that the run of the topic \`run\` is not known any more; \`away\`, with a \`message\`, says that the farm does not answer; everything is sent again when it does.`;
 
 export const eventsOperation = (readings: Readings, live: Live): Operation => ({
   method: 'get',

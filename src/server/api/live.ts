@@ -4,7 +4,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { CallOptions } from '../../call.ts';
-import { messageOf, retryClass } from '../../errors.ts';
+import { isCode, messageOf, retryClass } from '../../errors.ts';
 
 export interface LiveOptions extends CallOptions {
   /** Reads what a key stands for. */
@@ -36,6 +36,8 @@ const HEARTBEAT_MS = 10_000;
 /** Of what was written and not taken by the socket: beyond it a listener is left out until it has caught up. */
 const MAX_UNSENT = 256 << 10;
 const HEARTBEAT = Buffer.from(':\n\n');
+/** In the place of what was read; JSON is never empty. */
+const GONE = '';
 
 export class Live {
   readonly #options: Required<LiveOptions>;
@@ -128,6 +130,10 @@ export class Live {
       this.#readings.set(key, { json, frame });
       return undefined;
     } catch (err) {
+      // What is not there any more would be taken for current for ever.
+      if (isCode(err, 'NOT_FOUND') && before?.json !== GONE) {
+        this.#readings.set(key, { json: GONE, frame: frameOf('gone', JSON.stringify({ message: messageOf(err) })) });
+      }
       return err;
     } finally {
       this.#triedAt.set(key, performance.now());

@@ -154,7 +154,10 @@ const label = (max: number) =>
     .string()
     .max(max)
     .regex(/^\P{Cc}*$/u);
-const labels = z.record(label(60), label(500));
+const MAX_LABELS = 64;
+const labels = z
+  .record(label(60), label(500))
+  .refine((of) => Object.keys(of).length <= MAX_LABELS, `no more than ${MAX_LABELS} labels`);
 export const pullRequestSchema = z.strictObject({
   pull: z.array(imageReference).min(1).max(50_000),
   platforms: z

@@ -13,9 +13,10 @@ import { Problem, request, serverNow, whyAgain } from './http.js';
  */
 
 /**
- * `open`: before the first answer. `away`: the server answers, but its Redis does not. `lost`: it does not answer.
+ * `open`: before the first answer. `away`: the server answers, but its Redis does not. `lost`: it does not answer. `gone`: what is shown is not there
+ * any more.
  * @typedef {object} Link
- * @property {'open' | 'live' | 'away' | 'lost' | 'denied'} state
+ * @property {'open' | 'live' | 'away' | 'lost' | 'gone' | 'denied'} state
  * @property {string} message
  * @property {number | undefined} dataAt when the server last said that what is shown is current, in milliseconds since 1970
  */
@@ -85,7 +86,7 @@ async function watch(topic, run, tell, signal) {
           // What came is told before the state: nobody then sees "live" beside data of before.
           if (event === topic) tell(JSON.parse(data));
           if (event === topic) link.set({ state: 'live', message: '', dataAt: serverNow() });
-          if (event === 'away') failed('away', messageOf(data));
+          if (event === 'away' || event === 'gone') failed(event, messageOf(data));
         },
         signal,
       );
@@ -109,7 +110,7 @@ async function watch(topic, run, tell, signal) {
 }
 
 /**
- * @param {'away' | 'lost' | 'denied'} state
+ * @param {'away' | 'lost' | 'gone' | 'denied'} state
  * @param {string} message
  */
 const failed = (state, message) => link.set({ state, message, dataAt: link.get().dataAt });

@@ -30,6 +30,7 @@ const WORDS = {
   live: '',
   away: 'The server cannot reach its data',
   lost: 'The connection to the server is lost',
+  gone: 'The server does not know this any more',
   denied: 'The server shows nothing without its token',
 };
 
@@ -38,7 +39,7 @@ export function Connection() {
   const words = WORDS[state];
   return html`<div class=${words === '' ? 'hidden' : 'notice warn'} id="connection">
     <span role="status" aria-live="polite"
-      >${words === '' ? '' : `${words}: ${visible(message)}. It is tried again.`}</span
+      >${words === '' ? '' : `${words}: ${visible(message)}.${state === 'gone' ? '' : ' It is tried again.'}`}</span
     >
     ${words !== '' && html` <${Age} />`}
   </div>`;

@@ -5,6 +5,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { useNow } from './clock.js';
 import { absolute, bytes, count, duration, shortDigest, shortened, visible } from './format.js';
 import { html } from './html.js';
+import { Problem } from './http.js';
 import { announce } from './notices.js';
 
 /**
@@ -147,6 +148,11 @@ export function Table({ caption, columns, rows, keyOf, empty }) {
   </div>`;
 }
 
+const ASK_AGAIN_MS = 3_000;
+
+/** Nobody answered, or not for long. @param {unknown} problem */
+const mayPass = (problem) => problem instanceof Problem && (problem.status === 0 || problem.status === 503);
+
 /**
  * What is asked for once; undefined until the answer is there. While it is asked for again the last one stays.
  * @template T
@@ -160,11 +166,23 @@ export function useAnswer(ask, inputs) {
   );
   useEffect(() => {
     const stop = new AbortController();
-    ask(stop.signal).then(
-      (value) => !stop.signal.aborted && setAnswer({ value, problem: undefined }),
-      (problem) => !stop.signal.aborted && setAnswer({ value: undefined, problem }),
-    );
-    return () => stop.abort();
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    const begin = () => {
+      ask(stop.signal).then(
+        (value) => !stop.signal.aborted && setAnswer({ value, problem: undefined }),
+        (problem) => {
+          if (stop.signal.aborted) return;
+          setAnswer({ value: undefined, problem });
+          if (mayPass(problem)) timer = setTimeout(begin, ASK_AGAIN_MS);
+        },
+      );
+    };
+    begin();
+    return () => {
+      clearTimeout(timer);
+      stop.abort();
+    };
   }, inputs);
   return answer;
 }

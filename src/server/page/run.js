@@ -45,7 +45,8 @@ async function retry({ id, images, failuresByCode }, code) {
   if (!yes) return;
   /** @type {{ id: string | null }} */
   const { id: made } = await change('POST', `runs/${id}/retry`, code === undefined ? {} : { code });
-  announce(made === null ? 'there is nothing to try again' : `run ${made} tries again what ${which} in run ${id}`);
+  const what = code === undefined ? 'failed or was cancelled' : `failed with ${code}`;
+  announce(made === null ? 'there is nothing to try again' : `run ${made} tries again what ${what} in run ${id}`);
   if (made !== null) go(runPath(made));
 }
 

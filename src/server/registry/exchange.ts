@@ -124,6 +124,7 @@ export class Exchange {
     let left = length;
     let held: Uint8Array | undefined;
     for await (const chunk of body) {
+      if (isRest && chunk.byteLength > left) throw new GantryError('SIZE_MISMATCH', 'a stream has more than was said');
       if (held !== undefined) await this.#write(held);
       held = chunk.byteLength > left ? chunk.subarray(0, left) : chunk;
       left -= held.byteLength;

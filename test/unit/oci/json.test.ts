@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { parseStrictJson } from '../../../src/oci/json.ts';
 
 const parse = (text: string): unknown => parseStrictJson(Buffer.from(text), 'thing');
@@ -141,6 +143,23 @@ test('megabytes of anything end soon', () => {
   const keys = Array.from({ length: 200_000 }, (_, i) => `"k${i}":0`).join(',');
   assert.equal(Object.keys(parse(`{${keys}}`) ?? {}).length, 200_000);
   assert(performance.now() - start < 15_000);
+});
+
+test('who keeps a string does not keep the document that it stood in', () => {
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  assert(typeof collect === 'function');
+  const used = (): number => {
+    collect();
+    return process.memoryUsage().heapUsed + process.memoryUsage().external;
+  };
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const large = `{"digest":"${digest}","annotation":"${'x'.repeat(2 << 20)}"}`;
+  const before = used();
+  const kept = Array.from({ length: 60 }, () => Object.entries(parse(large) ?? {})[0]);
+  const after = used();
+  assert.equal(kept.length, 60);
+  assert(after - before < 30 << 20, `${(after - before) >> 20} MiB`);
 });
 
 test('a message is short and in one line whatever the key is', () => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { SharedCalls } from '../../../src/registry/shared-calls.ts';
 import { never } from './temp.ts';
 
@@ -57,6 +59,28 @@ test('a caller that gives up leaves the others alone, and the last one ends the 
     shared.get('a', async () => 6, { signal: one.signal }),
     /one/,
   );
+});
+
+test('an answer that nobody else is given is not kept', async () => {
+  const shared = new SharedCalls<{ readonly large: Uint8Array }>({ ttlMs: 0 });
+  const collected = Promise.withResolvers<void>();
+  const registry = new FinalizationRegistry(() => collected.resolve());
+  const start = async (): Promise<{ readonly large: Uint8Array }> => {
+    const answer = { large: new Uint8Array(1 << 20) };
+    registry.register(answer, undefined);
+    return answer;
+  };
+  await shared.get('a', start, { signal: never });
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  assert.ok(typeof collect === 'function');
+  const timer = setInterval(() => collect(), 5);
+  const late = setTimeout(() => collected.reject(new Error('it is kept')), 5000);
+  await collected.promise.finally(() => {
+    clearInterval(timer);
+    clearTimeout(late);
+  });
+  assert.ok(await shared.get('a', start, { signal: never })); // it is still there to be asked
 });
 
 test('the number of answers that are kept is bounded', async () => {

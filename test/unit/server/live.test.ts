@@ -167,8 +167,32 @@ test('what cannot be read, though the farm answers, keeps nothing else from bein
   };
   const live = new Live({ ...FAST, signal: stop.signal, read });
   await using heard = await hear(live, 'gone', 'a');
-  await until('the other', () => heard.events.length === 1);
-  assert.deepEqual(heard.events, [['a', '{"key":"a"}']]);
+  await until('the other', () => heard.events.length === 2);
+  assert.deepEqual(
+    heard.events.toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    [
+      ['a', '{"key":"a"}'],
+      ['gone', '{"message":"there is no such run"}'],
+    ],
+  );
+  stop.abort();
+});
+
+test('what is gone while somebody listens is told once', async () => {
+  const stop = new AbortController();
+  let reads = 0;
+  const read = async (): Promise<unknown> => {
+    reads += 1;
+    if (reads > 1) throw new GantryError('NOT_FOUND', 'there is no such run');
+    return { id: 'r1' };
+  };
+  const live = new Live({ ...FAST, signal: stop.signal, read });
+  await using heard = await hear(live, 'run r1');
+  await until('it is looked for again and again', () => reads > 5);
+  assert.deepEqual(heard.events, [
+    ['run', '{"id":"r1"}'],
+    ['gone', '{"message":"there is no such run"}'],
+  ]);
   stop.abort();
 });
 

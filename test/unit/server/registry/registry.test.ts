@@ -413,12 +413,12 @@ const portsOf = (store: ImageSource): ImageSource => ({
 });
 
 /** A blob that comes in pieces, and then ends well or not. */
-const growing = (pieces: readonly Buffer[], end: () => Promise<void>, closed: () => void) => ({
+const growing = (pieces: readonly Buffer[], end: () => Promise<void>, closed: () => void, size?: number) => ({
   source: (store: ImageSource): ImageSource => ({
     ...portsOf(store),
     blob: async () => ({
       kind: 'growing',
-      size: pieces.reduce((sum, { length }) => sum + length, 0),
+      size: size ?? pieces.reduce((sum, { length }) => sum + length, 0),
       status: { kind: 'stored' },
       open: async ({ offset = 0 }) => {
         const rest = Buffer.concat(pieces).subarray(offset);
@@ -483,6 +483,20 @@ test('a blob that turns out to be something else is never seen whole', async () 
   }
   assert.equal(closed, 2);
   assert.match(serving.log.join(), /not what it should be/);
+});
+
+test('a blob that is longer than was said, by a piece or by a byte, is never seen whole', async () => {
+  for (const size of [20, 29]) {
+    const ends = () => Promise.resolve();
+    await using serving = await serveStore(
+      {},
+      growing(PIECES, ends, () => {}, size),
+    );
+    const got = await get(serving, GROWING);
+    assert.equal(got.broken, 'ECONNRESET');
+    assert.ok(got.body.length < size);
+    assert.match(serving.log.join(), /more than was said/);
+  }
 });
 
 test('whoever gives up while a blob is on its way ends the reading of it', async () => {
