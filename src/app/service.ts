@@ -44,13 +44,13 @@ export function watchRedis(redis: Redis, host: string, log: Log): () => Promise<
   };
 }
 
-/** `ok`, or why nothing can be written there. */
+/** `ok`, or why nothing can be written there: without the path, which is nobody's business who may ask a probe. */
 export async function storeState(root: string): Promise<string> {
   try {
     await access(root, constants.W_OK);
     return (await statfs(root)).bavail > 0 ? 'ok' : 'the disk is full';
   } catch (err) {
-    return messageOf(err);
+    return err instanceof Error && 'code' in err ? String(err.code) : messageOf(err);
   }
 }
 

@@ -3,6 +3,7 @@
  * none. Browsers are kept from doing anything on behalf of other sites.
  */
 import { hash, timingSafeEqual } from 'node:crypto';
+import { BlockList, isIP } from 'node:net';
 import { createMiddleware } from 'hono/factory';
 import { GantryError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
@@ -14,7 +15,7 @@ export interface AccessOptions {
   readonly token: (() => Promise<Secret>) | undefined;
   /** The token is needed for reading, too: of the API, the metrics and the registry, not of probes and of the page's own files. */
   readonly protectReads: boolean;
-  /** The address that the server is bound to. */
+  /** What the server was told to bind to: it may be asked by that name. */
   readonly host: string;
 }
 
@@ -40,10 +41,10 @@ const refuse = (message: string, hint?: string): GantryError =>
   new GantryError('REFUSED', message, { origin: 'user', ...(hint === undefined ? {} : { hint }) });
 
 /** Requests that a page of another site has a browser make. */
-function refusal(c: RequestContext, boundTo: string): GantryError | undefined {
+function refusal(c: RequestContext, ownName: string): GantryError | undefined {
   const host = c.req.header('host') ?? '';
   // A name of somebody else's that was made to lead to this machine (DNS rebinding): its pages would count as ours.
-  if (isLoopback(boundTo) && !isLoopback(hostnameOf(host))) {
+  if (isLoopback(c.env.boundTo) && !isOfThisMachine(hostnameOf(host), ownName)) {
     return refuse('this server is for this machine alone: ask it as localhost');
   }
   const origin = c.req.header('origin');
@@ -77,7 +78,10 @@ function answer(c: RequestContext, err: GantryError): Response {
   const status = err.code === 'UNAUTHORIZED' ? 401 : 403;
   // Clients of registries know how to give a password; whatever else is asked is asked by programs and by the page.
   const scheme = `${isRegistry ? 'Basic' : 'Bearer'} realm="gantry"`;
-  const headers = status === 401 ? { 'www-authenticate': scheme } : {};
+  const headers = {
+    ...(status === 401 ? { 'www-authenticate': scheme } : {}),
+    ...(isRegistry ? { 'docker-distribution-api-version': 'registry/2.0' } : {}),
+  };
   if (API.test(c.req.path)) return problem(c, err, status, headers);
   const message = `${err.message}${err.hint === undefined ? '' : ` (${err.hint})`}`;
   if (!isRegistry) return c.text(oneLine(message), status, headers);
@@ -101,7 +105,15 @@ const isSame = (given: string, token: string): boolean =>
 /** `localhost:9465` -> `localhost`, `[::1]:9465` -> `::1` */
 const hostnameOf = (host: string): string => /^(?:\[(.*)\]|([^:]*))(?::\d+)?$/.exec(host)?.slice(1).find(Boolean) ?? '';
 
-const isLoopback = (host: string): boolean => /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host);
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8); // also as IPv6 writes it: ::ffff:127.0.0.1
+LOOPBACK.addAddress('::1', 'ipv6');
+
+const isLoopback = (address: string): boolean =>
+  isIP(address) !== 0 && LOOPBACK.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
+
+const isOfThisMachine = (hostname: string, ownName: string): boolean =>
+  isLoopback(hostname) || ['localhost', ownName.toLowerCase()].includes(hostname.toLowerCase());
 
 function isOwn(origin: string, host: string): boolean {
   const url = URL.parse(origin);

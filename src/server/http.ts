@@ -1,14 +1,19 @@
 /** The one HTTP server of gantry's processes: a hono application on a port, with bounds on what a client may take. */
 import { once } from 'node:events';
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import type { CallOptions } from '../call.ts';
 import { GantryError, messageOf, retryClass } from '../errors.ts';
+import { limitByAddress, OpenRequests } from './connections.ts';
 
 /** What every handler finds in `c.env`: request and response of node, for those that stream. */
 export interface ServerEnv {
-  readonly Bindings: HttpBindings;
+  readonly Bindings: HttpBindings & {
+    /** The IP address that the server is bound to, whatever it was called: `127.0.0.1`, `::`. */
+    readonly boundTo: string;
+  };
 }
 export type App = Hono<ServerEnv>;
 export type RequestContext = Context<ServerEnv>;
@@ -17,7 +22,9 @@ export interface ListenOptions {
   /** 0: any that is free. */
   readonly port: number;
   readonly host: string;
-  /** Beyond it connections are dropped, so that they cannot use up the file descriptors of a process that has other work. */
+  /**
+   * Beyond it connections are dropped, so that they cannot use up the file descriptors of a process that has other work. One address gets half of them.
+   */
   readonly maxConnections?: number;
 }
 
@@ -84,22 +91,24 @@ export const onlyMethods = (app: App, path: string, allow: string): void => {
  */
 export async function startServer(where: ListenOptions, app: App): Promise<RunningServer> {
   const server = createServer(LIMITS);
-  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
-  const open = new Set<ServerResponse>();
-  server.on('request', (request, response) => {
-    open.add(response);
-    response.once('close', () => open.delete(response));
-    void listener(request, response);
-  });
+  const open = new OpenRequests();
+  const maxConnections = where.maxConnections ?? MAX_CONNECTIONS;
   server.timeout = IDLE_MS;
-  server.maxConnections = where.maxConnections ?? MAX_CONNECTIONS;
-  const port = await listen(server, where);
+  server.maxConnections = maxConnections;
+  limitByAddress(server, Math.ceil(maxConnections / 2));
+  const { address, port } = await listen(server, where);
+  const listener = getRequestListener((request, env) => app.fetch(request, { ...env, boundTo: address }), {
+    overrideGlobalObjects: false,
+  });
+  server.on('request', (request, response) => {
+    if (open.add(response, request.socket)) void listener(request, response);
+  });
   // A failing accept (no file descriptor left) is told here, and would end the process if nobody listened.
   server.on('error', () => {});
   return { port, url: urlOf(where.host, port), [Symbol.asyncDispose]: () => close(server, open) };
 }
 
-async function listen(server: Server, { port, host }: ListenOptions): Promise<number> {
+async function listen(server: Server, { port, host }: ListenOptions): Promise<AddressInfo> {
   try {
     server.listen({ port, host });
     await once(server, 'listening');
@@ -108,7 +117,7 @@ async function listen(server: Server, { port, host }: ListenOptions): Promise<nu
   }
   const address = server.address();
   if (address === null || typeof address === 'string') throw new GantryError('INTERNAL', 'not listening on a TCP port');
-  return address.port;
+  return address;
 }
 
 function cannotListen(err: unknown, where: string): GantryError {
@@ -122,7 +131,7 @@ function cannotListen(err: unknown, where: string): GantryError {
 
 const urlOf = (host: string, port: number): string => `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 
-async function close(server: Server, open: ReadonlySet<ServerResponse>): Promise<void> {
+async function close(server: Server, open: OpenRequests): Promise<void> {
   // A connection that is kept alive past this would hold the process until its client lets go.
   for (const response of open) if (!response.headersSent) response.setHeader('connection', 'close');
   const closed = new Promise<void>((resolve) => {

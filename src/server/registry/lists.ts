@@ -1,5 +1,7 @@
 /** Lists: tags, repositories, referrers. */
+import type { Descriptor } from '../../oci/descriptor.ts';
 import { descriptorToJson } from '../../oci/descriptor-json.ts';
+import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts';
 import { OCI_INDEX } from '../../oci/media-types.ts';
 import type { CallOptions } from '../../call.ts';
 import { type Refusal, refusal } from './refusal.ts';
@@ -17,9 +19,9 @@ export interface Listed {
 /** Entries of a page at most, whatever is asked for: what is left comes with the next one. */
 const MAX_PAGE = 10_000;
 
-const listed = (value: unknown, headers: Readonly<Record<string, string>>, type = 'application/json'): Listed => ({
+const listed = (value: unknown, headers: Readonly<Record<string, string>>): Listed => ({
   kind: 'listed',
-  type,
+  type: 'application/json',
   headers,
   body: JSON.stringify(value),
 });
@@ -55,17 +57,41 @@ function requestNames(repositories: readonly string[]): readonly string[] {
   return names;
 }
 
-/** distribution-spec, "Listing Referrers" */
+/** distribution-spec, "Listing Referrers": the rest of a long list is behind a `Link`. */
 export async function listReferrers(source: ReferrerSource, asked: ReferrersAsked, opts: CallOptions): Promise<Listed> {
-  const { repository, digest, artifactType } = asked;
+  const { repository, name, digest, artifactType, last = '', namespace } = asked;
   const all = await source.referrers(repository, digest, opts);
-  const wanted = artifactType === undefined ? all : all.filter((each) => each.artifactType === artifactType);
-  const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: wanted.map(descriptorToJson) };
-  return listed(index, artifactType === undefined ? {} : { 'oci-filters-applied': 'artifactType' }, OCI_INDEX);
+  const isWanted = (each: Descriptor): boolean => artifactType === undefined || each.artifactType === artifactType;
+  const { text, next } = indexOf(all.filter((each) => each.digest > last && isWanted(each)));
+  const query = {
+    ...(namespace === undefined ? {} : { ns: namespace }),
+    ...(artifactType === undefined ? {} : { artifactType }),
+  };
+  const headers = {
+    ...linkTo(`/v2/${name}/referrers/${digest}`, next, query),
+    ...(artifactType === undefined ? {} : { 'oci-filters-applied': 'artifactType' }),
+  };
+  return { kind: 'listed', type: OCI_INDEX, headers, body: text };
+}
+
+/** An index of as many of them as a page takes. */
+function indexOf(all: readonly Descriptor[]): { readonly text: string; readonly next: Next | undefined } {
+  const around = JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] });
+  const entries: string[] = [];
+  let bytes = around.length;
+  for (const each of all.slice(0, MAX_PAGE)) {
+    const entry = JSON.stringify(descriptorToJson(each));
+    bytes += Buffer.byteLength(entry) + 1; // the comma
+    if (bytes > MAX_MANIFEST_BYTES) break; // it is a manifest to those who read it
+    entries.push(entry);
+  }
+  const end = all[entries.length - 1]?.digest;
+  const isAll = end === undefined || entries.length === all.length;
+  return { text: around.replace('[]', () => `[${entries.join(',')}]`), next: isAll ? undefined : { last: end } };
 }
 
 interface Next {
-  readonly n: number;
+  readonly n?: number;
   readonly last: string;
 }
 
@@ -91,6 +117,7 @@ function firstAfter(sorted: readonly string[], last: string): number {
 /** RFC 8288 */
 function linkTo(path: string, next: Next | undefined, more: Readonly<Record<string, string>>): Record<string, string> {
   if (next === undefined) return {};
-  const query = new URLSearchParams({ ...more, n: String(next.n), last: next.last });
+  const { n, last } = next;
+  const query = new URLSearchParams({ ...more, ...(n === undefined ? {} : { n: String(n) }), last });
   return { link: `<${path}?${query.toString()}>; rel="next"` };
 }

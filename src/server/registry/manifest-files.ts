@@ -12,12 +12,16 @@ export interface ManifestFile {
 
 /** Bytes of manifests that are kept in memory. */
 const MAX_KEPT = 32 << 20;
+/** Digests of what is no manifest that are remembered: to find that out may take half a second of a processor. */
+const MAX_NONE = 10_000;
 
 export class ManifestFiles {
   readonly #files: FileProvider;
   /** The one that was used last comes last. */
   readonly #kept = new Map<Digest, ManifestFile>();
   #keptBytes = 0;
+  /** What is no manifest, and will be none; the oldest comes first. */
+  readonly #none = new Set<Digest>();
 
   constructor(files: FileProvider) {
     this.#files = files;
@@ -40,11 +44,23 @@ export class ManifestFiles {
     const file = await this.#files.openFile(digest, opts);
     if (file === undefined) return undefined;
     try {
-      if (file.size > MAX_MANIFEST_BYTES) return undefined;
-      return kept?.bytes.length === file.size ? kept : parsed(digest, await readAll(file, digest));
+      if (file.size > MAX_MANIFEST_BYTES || this.#none.has(digest)) return undefined;
+      return kept?.bytes.length === file.size ? kept : this.#parse(digest, await readAll(file, digest));
     } finally {
       await file.close();
     }
+  }
+
+  #parse(digest: Digest, bytes: Buffer): ManifestFile | undefined {
+    if (this.#none.has(digest)) return undefined; // found out for another request, while this one read
+    const found = parsed(digest, bytes);
+    if (found !== undefined) return found;
+    this.#none.add(digest);
+    for (const oldest of this.#none) {
+      if (this.#none.size <= MAX_NONE) break;
+      this.#none.delete(oldest);
+    }
+    return undefined;
   }
 
   #forget(digest: Digest): void {

@@ -1,14 +1,15 @@
 /** The names of a store by repository and tag, for lists. A single tag is not looked for here: that must be found at once. */
+import { hash } from 'node:crypto';
 import type { ImageNames, ImageRecord } from '../../content/ports.ts';
 import { isCode } from '../../errors.ts';
-import type { Descriptor } from '../../oci/descriptor.ts';
+import type { Digest } from '../../oci/digest.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
 
 export interface NamedRepository {
   /** Sorted by their bytes. */
   readonly tags: readonly string[];
   /** What its names mean. */
-  readonly roots: readonly Descriptor[];
+  readonly roots: readonly Digest[];
 }
 
 /** All that were there at one moment. */
@@ -26,6 +27,7 @@ const SHARE = 1 / 10;
 export class NameTable {
   readonly #names: Pick<ImageNames, 'list'>;
   #table: Promise<Names> | undefined;
+  #last: { readonly fingerprint: string; readonly names: Names } | undefined;
   /** On the clock of `performance.now`. */
   #goodUntil = 0;
 
@@ -33,7 +35,7 @@ export class NameTable {
     this.#names = names;
   }
 
-  /** The same object as long as nothing was read anew. */
+  /** The same object as long as the names and what they mean are the same. */
   read(): Promise<Names> {
     if (this.#table === undefined || performance.now() >= this.#goodUntil) {
       this.#goodUntil = Infinity; // whoever comes while it is read waits for the same
@@ -46,9 +48,11 @@ export class NameTable {
     const started = performance.now();
     try {
       // Not for one client alone: it goes on when that one is gone.
-      const table = tableOf(await this.#names.list({ signal: new AbortController().signal }));
+      const records = await this.#names.list({ signal: new AbortController().signal });
+      const fingerprint = fingerprintOf(records);
+      if (this.#last?.fingerprint !== fingerprint) this.#last = { fingerprint, names: tableOf(records) };
       this.#goodUntil = performance.now() + Math.max(FRESH_MS, (performance.now() - started) / SHARE);
-      return table;
+      return this.#last.names;
     } catch (err) {
       this.#goodUntil = 0;
       throw err;
@@ -56,14 +60,18 @@ export class NameTable {
   }
 }
 
+/** Of all that the table is made of. */
+const fingerprintOf = (records: readonly ImageRecord[]): string =>
+  hash('sha256', JSON.stringify(records.map(({ name, desc }) => [name, desc.digest])));
+
 function tableOf(records: readonly ImageRecord[]): Names {
-  const found = new Map<string, { tags: string[]; roots: Descriptor[] }>();
+  const found = new Map<string, { tags: string[]; roots: Digest[] }>();
   for (const { name, desc } of records) {
     const reference = referenceOf(name);
     if (reference === undefined) continue;
     let entry = found.get(reference.repository);
     if (entry === undefined) found.set(reference.repository, (entry = { tags: [], roots: [] }));
-    entry.roots.push(desc);
+    entry.roots.push(desc.digest);
     // With a digest the tag beside it is for readers: it may mean something else by now.
     if (reference.tag !== undefined && reference.digest === undefined) entry.tags.push(reference.tag);
   }

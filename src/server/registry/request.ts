@@ -38,6 +38,9 @@ export interface ReferrersAsked extends InRepository {
   readonly kind: 'referrers';
   readonly digest: Digest;
   readonly artifactType: string | undefined;
+  /** Only those after it. */
+  readonly last: Digest | undefined;
+  readonly namespace: string | undefined;
 }
 export interface CatalogAsked {
   readonly kind: 'catalog';
@@ -82,7 +85,16 @@ function withDigest(noun: string, digest: Digest, where: InRepository, query: UR
   const artifactType = query.get('artifactType') ?? '';
   if (artifactType !== '' && !isMediaType(artifactType))
     return refusal('UNSUPPORTED', 'artifactType is not a media type', { status: 400 });
-  return { kind: 'referrers', ...where, digest, artifactType: artifactType === '' ? undefined : artifactType };
+  const last = query.get('last') ?? '';
+  if (last !== '' && !isDigest(last)) return refusal('DIGEST_INVALID', 'last is not a digest');
+  return {
+    kind: 'referrers',
+    ...where,
+    digest,
+    artifactType: artifactType === '' ? undefined : artifactType,
+    last: last === '' ? undefined : last,
+    namespace: query.get('ns') ?? undefined,
+  };
 }
 
 function pageOf<T extends Asked>(query: URLSearchParams, asked: (page: Page) => T): T | Refusal {

@@ -56,7 +56,7 @@ export class StoreImages implements ImageSource {
     return (await this.#table.read()).repositories;
   }
 
-  referrers(repository: string, subject: Digest): Promise<readonly Descriptor[]> {
-    return this.#subjects.referrers(repository, subject);
+  referrers(repository: string, subject: Digest, opts: CallOptions): Promise<readonly Descriptor[]> {
+    return this.#subjects.referrers(repository, subject, opts);
   }
 }

@@ -27,14 +27,15 @@ test('manifests, by tag and digest', () => {
 
 test('blobs and referrers', () => {
   assert.deepEqual(readRequest(`/v2/redis/blobs/${SHA512}`), { kind: 'blob', ...REDIS, digest: SHA512 });
-  const referrers = { kind: 'referrers', ...REDIS, digest: SHA256 };
-  assert.deepEqual(readRequest(`/v2/redis/referrers/${SHA256}`), { ...referrers, artifactType: undefined });
-  assert.deepEqual(readRequest(`/v2/redis/referrers/${SHA256}?artifactType=`), {
-    ...referrers,
-    artifactType: undefined,
-  });
-  const asked = readRequest(`/v2/redis/referrers/${SHA256}?artifactType=application%2Fspdx%2Bjson`);
-  assert.deepEqual(asked, { ...referrers, artifactType: 'application/spdx+json' });
+  const path = `/v2/redis/referrers/${SHA256}`;
+  const all = { artifactType: undefined, last: undefined, namespace: undefined };
+  const referrers = { kind: 'referrers', ...REDIS, digest: SHA256, ...all };
+  assert.deepEqual(readRequest(path), referrers);
+  assert.deepEqual(readRequest(`${path}?artifactType=&last=`), referrers);
+  const asked = readRequest(`${path}?artifactType=application%2Fspdx%2Bjson&ns=ghcr.io&last=${SHA512}`);
+  const some = { artifactType: 'application/spdx+json', last: SHA512, namespace: 'ghcr.io' };
+  assert.deepEqual(asked, { ...referrers, repository: 'ghcr.io/redis', ...some });
+  assert.equal(refused(`${path}?last=7`), '400 DIGEST_INVALID');
 });
 
 test('lists and their pages', () => {
