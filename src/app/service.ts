@@ -7,14 +7,22 @@ export type Log = (line: string) => void;
 export type Redis = Awaited<ReturnType<typeof openRedis>>;
 
 const QUIET_MS = 60_000;
+const MAX_LINES = 1_000;
 
 /** The same line at most once a minute: an outage makes hundreds of them a second. */
 export function oncePerMinute(log: Log): Log {
   const told = new Map<string, number>();
   return (line) => {
     const now = performance.now();
-    for (const [each, at] of told) if (now - at >= QUIET_MS) told.delete(each);
+    // The oldest come first.
+    for (const [each, at] of told) {
+      if (now - at < QUIET_MS) break;
+      told.delete(each);
+    }
     if (told.has(line)) return;
+    const [oldest] = told.keys();
+    // Others may choose what is logged.
+    if (told.size >= MAX_LINES && oldest !== undefined) told.delete(oldest);
     told.set(line, now);
     log(line);
   };

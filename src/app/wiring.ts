@@ -28,6 +28,8 @@ export interface RegistrySettings {
   readonly retries?: number;
   /** Whether a rate limit of a registry is waited for, where it is short; true unless said. */
   readonly waitOnRateLimit?: boolean;
+  /** A longer Retry-After after a 429 is not believed, in milliseconds; it is unless said. */
+  readonly maxQuietMs?: number;
   readonly budget?: RequestBudget;
   readonly observer?: RegistryObserver;
   readonly warn?: (message: string) => void;
@@ -64,6 +66,7 @@ export function openRegistries(config: Config, settings: RegistrySettings): Regi
     retry: {
       ...(settings.retries === undefined ? {} : { attempts: settings.retries + 1 }),
       ...(settings.waitOnRateLimit === undefined ? {} : { waitOnRateLimit: settings.waitOnRateLimit }),
+      ...(settings.maxQuietMs === undefined ? {} : { maxQuietMs: settings.maxQuietMs }),
     },
     ...(warn === undefined
       ? {}

@@ -99,6 +99,8 @@ export type FollowRequest = Required<IngestRequest>;
 export interface FollowOptions extends CallOptions {
   /** After so long without a byte it is given up, in milliseconds; a minute unless given. */
   readonly patienceMs?: number;
+  /** Whether more will come for all that the caller knows: so long it is waited for. */
+  readonly isExpected?: () => boolean;
 }
 
 /** Reads content while it is being written, by whomever. */

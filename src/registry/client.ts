@@ -255,7 +255,7 @@ export class RegistryClient implements Resolver, RegistryRequests, PlaceHolder, 
     // Without a status it is no answer: when our budget for manifests is used up, blobs may go on.
     if (err.status === undefined || err.host !== new URL(host.origin).host) return;
     // A limit is counted against us; an outage may end earlier than announced, and somebody has to find out.
-    const longest = err.code === 'RATE_LIMITED' ? Infinity : this.#retry.maxRetryAfterMs;
+    const longest = err.code === 'RATE_LIMITED' ? this.#retry.maxQuietMs : this.#retry.maxRetryAfterMs;
     gate.closeFor(Math.min(err.retryAfterMs, longest), err, patienceMs(err.code, this.#retry));
   }
 

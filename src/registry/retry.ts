@@ -9,6 +9,8 @@ export interface RetryConfig {
   readonly maxDelayMs: number;
   /** A longer Retry-After is not waited for: the error tells when to come back. Milliseconds. */
   readonly maxRetryAfterMs: number;
+  /** A registry that answered 429 is left alone for so long at most, whatever its Retry-After says. Milliseconds. */
+  readonly maxQuietMs: number;
   /**
    * False: a limit is never waited for, nor an outage that is announced for more than `BRIEF_MS`; the error goes up at
    * once. For workers that can put the work back, and would wait in a slot that other work needs.
@@ -21,6 +23,7 @@ export const DEFAULT_RETRY: RetryConfig = {
   baseDelayMs: 200,
   maxDelayMs: 10_000,
   maxRetryAfterMs: 60_000,
+  maxQuietMs: Infinity,
   waitOnRateLimit: true,
 };
 

@@ -77,6 +77,7 @@ class Follower {
     try {
       for (;;) {
         this.#opts.signal.throwIfAborted();
+        const isExpected = this.#opts.isExpected?.() === true; // what came after it was is found by the looks that follow
         const block = await this.#read();
         if (block !== undefined) {
           yield block;
@@ -90,7 +91,8 @@ class Follower {
           });
         } else if (!(await this.#findBlob())) {
           const isThere = await this.#findIngest();
-          if (performance.now() - cameAt > (this.#opts.patienceMs ?? DEFAULT_PATIENCE_MS)) throw this.#late(isThere);
+          const isLate = performance.now() - cameAt > (this.#opts.patienceMs ?? DEFAULT_PATIENCE_MS);
+          if (isLate && !isExpected) throw this.#late(isThere);
           await sleep(lookMs, this.#opts.signal);
           lookMs = Math.min(LAST_LOOK_MS, lookMs * 2);
         }

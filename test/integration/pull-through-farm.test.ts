@@ -105,11 +105,16 @@ test('without workers, and without Redis, the server fetches by itself', async (
   await using w = await worldOf(farm);
   await w.fetched('app', layer);
   assert.equal((await farm.client.runs({ ...opts, limit: 10 })).length, 0);
-  await farm.redis.kill();
   const other = image({ seed: 'other' });
   w.registry.add('app', '2', other);
   await w.fetched('app', other.desc, manifestOf('2'));
+  await farm.redis.kill();
+  await w.fetched('app', big.config);
   await w.fetched('app', other.config);
+  assert.match(w.log.join('\n'), /Redis did not answer a moment ago/, 'it is not waited for anew');
+  const last = image({ seed: 'last' });
+  w.registry.add('app', '3', last);
+  await w.fetched('app', last.desc, manifestOf('3'));
 });
 
 test('what the last worker has left the server takes up', async () => {

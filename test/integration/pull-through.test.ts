@@ -210,7 +210,7 @@ describe('a tag that is here', () => {
   it('is served when the registry says nothing', async () => {
     await using w = await known('0');
     using _fault = w.registry.fault({ do: faults.stallHeaders });
-    assert.match(statusOf(await w.fetched('app', big.desc, manifestOf('1'))), /stale.*not answered within 5 s/);
+    assert.match(statusOf(await w.fetched('app', big.desc, manifestOf('1'))), /stale.*no answer.*TIMEOUT/);
   });
 
   it('is served after a 429, and nothing is asked before its time is over', async () => {

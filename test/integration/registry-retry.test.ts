@@ -164,6 +164,14 @@ describe('an answer that is not the content', () => {
       await fetchWhole(client, other, layer);
     });
 
+    it('is remembered for no longer than we are willing to', async () => {
+      client = new TestClient({ retry: { maxQuietMs: 1 } });
+      limited('3600');
+      await failureOf(fetchWhole(client, registry, layer), 'RATE_LIMITED');
+      // Within the millisecond it would be waited for.
+      await resolve(client, registry.ref('app', 'v1'));
+    });
+
     it('makes the others wait, too, and none of them spends a try on it', async () => {
       client = new TestClient({ retry: { attempts: 2 } });
       registry.fault({ match: { kind: 'blob', nth: 1 }, do: faults.retryAfter('1') });

@@ -37,6 +37,7 @@ export class PullThroughWorld implements AsyncDisposable {
   readonly #options: WorldOptions;
   readonly #stack: AsyncDisposableStack;
   #url = '';
+  #log: readonly string[] = [];
 
   private constructor(registry: TestRegistry, dir: TempDir, options: WorldOptions, stack: AsyncDisposableStack) {
     this.registry = registry;
@@ -68,6 +69,7 @@ export class PullThroughWorld implements AsyncDisposable {
     });
     world.#stack.use(server);
     world.#url = server.url;
+    world.#log = server.log;
     return world;
   }
 
@@ -86,6 +88,11 @@ export class PullThroughWorld implements AsyncDisposable {
   /** Of the server that was started last. */
   get url(): string {
     return this.#url;
+  }
+
+  /** What the server in this process has logged. */
+  get log(): readonly string[] {
+    return this.#log;
   }
 
   /** The name of a repository of the registry, as this server is asked for it. */

@@ -4,14 +4,22 @@ import { GantryError, isCode } from '../../errors.ts';
 import type { ContentNode } from '../../flow/handler.ts';
 import { registryOf } from '../../oci/location.ts';
 import type { Farm } from '../../queue/farm.ts';
+import type { Lapsing } from './lapsing.ts';
 import type { FetchBlob } from './transfers.ts';
 
 export interface FarmFetchParts {
   readonly farm: Farm;
   /** For when the farm cannot. */
   readonly alone: FetchBlob;
+  /** Noted when Redis does not answer, which is then left alone: each client would wait for it anew. */
+  readonly away: RedisAway;
   readonly log: (line: string) => void;
 }
+
+export type RedisAway = Lapsing<true>;
+
+/** How long Redis is left alone, in milliseconds. */
+const ALONE_MS = 10_000;
 
 /** The run of one blob is of no interest for long. */
 const KEEP_MS = 600_000;
@@ -24,9 +32,9 @@ const LOOK_MS = 2_000;
  * Two that ask for one blob, in two processes as well, share a run. Without a worker for the store, or without Redis, the blob is fetched here: what
  * a worker has left is taken up.
  */
-export function farmFetch({ farm, alone, log }: FarmFetchParts): FetchBlob {
+export function farmFetch({ farm, alone, away, log }: FarmFetchParts): FetchBlob {
   return async (node, opts) => {
-    const why = await byWorkers(farm, node, opts);
+    const why = isAway(away) ? 'Redis did not answer a moment ago' : await byWorkers(farm, node, away, opts);
     if (why === undefined) return;
     opts.signal.throwIfAborted();
     log(`pull-through: ${why}: fetching ${node.desc.digest} without the farm`);
@@ -35,7 +43,12 @@ export function farmFetch({ farm, alone, log }: FarmFetchParts): FetchBlob {
 }
 
 /** Undefined when it is done; else why the farm cannot. @throws GantryError why the blob cannot be had */
-async function byWorkers(farm: Farm, node: ContentNode, opts: CallOptions): Promise<string | undefined> {
+async function byWorkers(
+  farm: Farm,
+  node: ContentNode,
+  away: RedisAway,
+  opts: CallOptions,
+): Promise<string | undefined> {
   const over = new AbortController();
   const signal = AbortSignal.any([opts.signal, over.signal]);
   try {
@@ -44,11 +57,15 @@ async function byWorkers(farm: Farm, node: ContentNode, opts: CallOptions): Prom
   } catch (err) {
     opts.signal.throwIfAborted();
     if (err instanceof FailedRun) throw err.error;
+    noteAway(away);
     return farm.named(err).message;
   } finally {
     over.abort();
   }
 }
+
+export const isAway = (away: RedisAway): boolean => away.get('') === true;
+export const noteAway = (away: RedisAway): void => away.set('', true, ALONE_MS);
 
 /** The blob failed, not the farm. */
 class FailedRun extends Error {

@@ -4,7 +4,7 @@
  */
 import type { CallOptions } from '../../call.ts';
 import type { ImageNames, IngestManager } from '../../content/ports.ts';
-import { type GantryError, isCode } from '../../errors.ts';
+import { isCode } from '../../errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { PullThroughRule } from '../../mirror/pull-through/types.ts';
@@ -24,7 +24,9 @@ import type {
 import { KnownContent } from './known.ts';
 import { type Origin, originOf } from './rules.ts';
 import type { Transfer, Transfers } from './transfers.ts';
-import { isAway, type Upstream } from './upstream.ts';
+import { TagChecks } from './tag-checks.ts';
+import { inFull, isFromThere, told } from './told.ts';
+import type { Upstream } from './upstream.ts';
 
 export interface PullThroughParts {
   readonly rules: readonly PullThroughRule[];
@@ -36,28 +38,32 @@ export interface PullThroughParts {
   readonly transfers: Transfers;
   /** Content is about to be looked at that no name may need yet. */
   readonly onUse: () => void;
+  /** Told what went wrong, in full; clients are told less. */
+  readonly log: (line: string) => void;
 }
 
-const HIT: CacheStatus = { kind: 'hit' };
 const STORED: CacheStatus = { kind: 'stored' };
 const ELSEWHERE: CacheStatus = { kind: 'elsewhere' };
-/** How long a client waits for an answer from there: less when something stale is here, and always less than its connection may be idle. */
-const WITH_STALE_MS = 5_000;
+/** How long a client waits in all for what is to come from there: less than its connection may be idle. */
 const WITHOUT_MS = 25_000;
-/** Names whose last check is remembered; one that falls out is checked again. */
-const MAX_CHECKED = 100_000;
+
+interface Deadline {
+  /** On the clock of `performance.now`. */
+  readonly until: number;
+}
 
 export class PullThrough implements ImageSource {
   readonly #parts: PullThroughParts;
   readonly #known = new KnownContent();
-  /** When a name was last checked, on the clock of `performance.now`. */
-  readonly #checkedAt = new Map<string, number>();
+  readonly #tags: TagChecks;
   readonly #checks = new SharedCalls<Resolved | undefined>({ ttlMs: 0 });
   readonly #manifests = new SharedCalls<boolean>({ ttlMs: 0 });
+  readonly #stats = new SharedCalls<Descriptor | undefined>({ ttlMs: 0 });
   #inUse = 0;
 
   constructor(parts: PullThroughParts) {
     this.#parts = parts;
+    this.#tags = new TagChecks(parts);
   }
 
   /** Nothing is being fetched, and every name that is to come is there. */
@@ -70,10 +76,10 @@ export class PullThrough implements ImageSource {
     const here = await this.#parts.here.resolve(repository, tag, opts);
     if (origin === undefined) return here;
     const name = `${repository}:${tag}`;
-    if (here !== undefined && this.#isFresh(name, origin)) return here;
+    if (here !== undefined && this.#tags.isFresh(name)) return here;
     const check = (each: CallOptions): Promise<Resolved | undefined> =>
-      this.#using(() => this.#check(name, tag, origin, here, each));
-    return this.#checks.get(name, check, opts);
+      this.#using(() => this.#tags.check({ name, tag, origin, here }, each));
+    return this.#telling(origin, opts, () => this.#checks.get(name, check, opts));
   }
 
   async manifest(repository: string, digest: Digest, opts: CallOptions): Promise<ServedManifest | undefined> {
@@ -83,7 +89,8 @@ export class PullThrough implements ImageSource {
     if (here !== undefined) return this.#learned(repository, here);
     const fetch = (each: CallOptions): Promise<boolean> =>
       this.#using(() => this.#fetchByDigest(repository, digest, origin, each));
-    if (!(await this.#manifests.get(`${repository}@${digest}`, fetch, opts))) return undefined;
+    const fetching = () => this.#manifests.get(`${repository}@${digest}`, fetch, opts);
+    if (!(await this.#telling(origin, opts, fetching))) return undefined;
     const found = await this.#parts.here.manifest(repository, digest, opts);
     return found && { ...this.#learned(repository, found), status: STORED };
   }
@@ -92,14 +99,24 @@ export class PullThrough implements ImageSource {
     const origin = this.#originOf(repository);
     const here = await this.#parts.here.blob(repository, digest, opts);
     if (here !== undefined || origin === undefined) return here;
+    return this.#telling(origin, opts, () => this.#blobFrom(origin, repository, digest, opts));
+  }
+
+  async #blobFrom(
+    origin: Origin,
+    repository: string,
+    digest: Digest,
+    opts: BlobOptions,
+  ): Promise<ServedBlob | undefined> {
     const { upstream, transfers } = this.#parts;
-    const ask = (): Promise<Descriptor | undefined> =>
-      upstream.statBlob(origin, digest, { ...opts, withinMs: WITHOUT_MS });
-    const known = this.#known.get(repository, digest) ?? (await this.#unfinished(digest, opts));
-    const desc = opts.headOnly ? await ask() : (known ?? (await ask()));
+    if (upstream.lacks({ origin, kind: 'blob', object: digest })) return undefined;
+    const until = performance.now() + WITHOUT_MS;
+    const known = opts.headOnly ? undefined : this.#known.get(repository, digest);
+    const desc = known ?? (await this.#asked(origin, digest, until, opts));
     if (desc === undefined) return undefined;
     const transferOf = (): Transfer => transfers.of(upstream.blobNode(origin, desc));
-    return opts.headOnly ? growing(desc, transferOf, ELSEWHERE) : this.#begin(repository, desc, transferOf, opts);
+    if (opts.headOnly) return this.#growing(origin, desc.size, transferOf, { status: ELSEWHERE, until });
+    return this.#begin(origin, repository, transferOf(), { ...opts, until });
   }
 
   tags(repository: string, opts: CallOptions): Promise<readonly string[] | undefined> {
@@ -112,6 +129,17 @@ export class PullThrough implements ImageSource {
 
   referrers(repository: string, subject: Digest, opts: CallOptions): Promise<readonly Descriptor[]> {
     return this.#parts.here.referrers(repository, subject, opts);
+  }
+
+  /** What fails there is logged in full, and told to the client in brief. */
+  async #telling<T>(origin: Origin, { signal }: CallOptions, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (err) {
+      if (signal.aborted || !isFromThere(err)) throw err;
+      this.#parts.log(inFull(origin, err));
+      throw told(origin, err);
+    }
   }
 
   /** Keeps garbage collection away from what is fetched until a name needs it. */
@@ -129,121 +157,92 @@ export class PullThrough implements ImageSource {
     return originOf(this.#parts.rules, repository);
   }
 
-  #isFresh(name: string, { freshMs }: Origin): boolean {
-    const at = this.#checkedAt.get(name);
-    return at !== undefined && performance.now() - at < freshMs;
-  }
-
-  #checked(name: string): void {
-    this.#checkedAt.delete(name);
-    this.#checkedAt.set(name, performance.now());
-    const [oldest] = this.#checkedAt.keys();
-    if (this.#checkedAt.size > MAX_CHECKED && oldest !== undefined) this.#checkedAt.delete(oldest);
-  }
-
   #learned(repository: string, found: ServedManifest): ServedManifest {
     this.#known.learn(repository, found.desc, found.bytes);
     return found;
   }
 
-  /** Asks what a tag means now. What is here is an answer where there is none, but not where the answer is that it is gone or not for us. */
-  async #check(
-    name: string,
-    tag: string,
-    origin: Origin,
-    here: Resolved | undefined,
-    opts: CallOptions,
-  ): Promise<Resolved | undefined> {
-    const trouble = here && this.#parts.upstream.trouble(origin);
-    if (here !== undefined && trouble !== undefined) return stale(here, trouble);
-    try {
-      const found = await this.#renew(name, tag, origin, here, opts);
-      if (found !== undefined) this.#checked(name);
-      return found;
-    } catch (err) {
-      if (here === undefined || opts.signal.aborted || !isAway(err)) throw err;
-      return stale(here, err);
-    }
-  }
-
-  async #renew(
-    name: string,
-    tag: string,
-    origin: Origin,
-    here: Resolved | undefined,
-    opts: CallOptions,
-  ): Promise<Resolved | undefined> {
-    const { upstream, names } = this.#parts;
-    const asking = { ...opts, withinMs: here === undefined ? WITHOUT_MS : WITH_STALE_MS };
-    // A tag may move between its HEAD and the GET of its manifest, and the registry forget the old one: such is resolved once more.
-    for (const willFetch of [here === undefined, true]) {
-      const desc = await upstream.resolve(origin, tag, { ...asking, willFetch });
-      if (desc === undefined) return undefined;
-      if (desc.digest === here?.desc.digest) return { desc: here.desc, status: HIT };
-      if ((await upstream.fetchManifest(origin, desc, asking)) === undefined) continue;
-      await names.record(name, desc, opts);
-      return { desc, status: STORED };
-    }
-    return undefined;
-  }
-
   /** Whether it is here now. */
   async #fetchByDigest(repository: string, digest: Digest, origin: Origin, opts: CallOptions): Promise<boolean> {
     const { upstream, names } = this.#parts;
-    const asking = { ...opts, withinMs: WITHOUT_MS };
-    const known = this.#known.get(repository, digest);
-    if (known !== undefined && !isRootType(known.mediaType)) return false; // a layer or a config
+    const asking = { ...opts, until: performance.now() + WITHOUT_MS };
+    const said = this.#known.get(repository, digest);
+    // What a manifest lists as a layer may be a manifest all the same.
+    const known = said !== undefined && isRootType(said.mediaType) ? said : undefined;
     const desc = known ?? (await upstream.resolve(origin, digest, { ...asking, willFetch: true }));
-    if (desc === undefined || (await upstream.fetchManifest(origin, desc, asking)) === undefined) return false;
+    if (desc === undefined) return false;
+    try {
+      if ((await upstream.fetchManifest(origin, desc, asking)) === undefined) return false;
+    } catch (err) {
+      this.#learnFrom(err, repository, digest);
+      throw err;
+    }
     // What no manifest of a name leads to would be garbage.
     if (known === undefined) await names.record(`${repository}@${digest}`, desc, opts);
     return true;
   }
 
-  async #begin(
-    repository: string,
-    desc: Descriptor,
-    transferOf: () => Transfer,
-    opts: BlobOptions,
-  ): Promise<ServedBlob | undefined> {
-    this.#parts.onUse();
-    const transfer = transferOf();
-    try {
-      await transfer.begun(WITHOUT_MS, opts);
-    } catch (err) {
-      opts.signal.throwIfAborted();
-      if (isCode(err, 'NOT_FOUND') && err.origin === 'source') return undefined;
-      throw err;
-    }
-    const whole = await this.#parts.here.blob(repository, desc.digest, opts);
-    return whole === undefined ? growing(desc, () => transfer, STORED) : { ...whole, status: STORED };
+  /** What manifests say of it may be wrong: who comes next has the registry asked. */
+  #learnFrom(err: unknown, repository: string, digest: Digest): void {
+    if (isCode(err, 'SIZE_MISMATCH', 'DIGEST_MISMATCH')) this.#known.doubt(repository, digest);
   }
 
-  /** What an earlier transfer has left, or another process is fetching: that is what goes on. */
-  async #unfinished(digest: Digest, opts: CallOptions): Promise<Descriptor | undefined> {
-    for (const { ref, expected, total: size } of await this.#parts.ingests.active(opts)) {
-      if (expected !== digest || size === undefined) continue;
-      const mediaType = REF_TYPES.find((each) => refKey({ mediaType: each, digest }) === ref);
-      if (mediaType !== undefined) return { mediaType, digest, size };
+  async #begin(
+    origin: Origin,
+    repository: string,
+    transfer: Transfer,
+    opts: BlobOptions & Deadline,
+  ): Promise<ServedBlob | undefined> {
+    const { digest, size } = transfer.desc;
+    this.#parts.onUse();
+    transfer.done.catch((err: unknown) => this.#learnFrom(err, repository, digest));
+    try {
+      await transfer.begun(opts.until, opts);
+    } catch (err) {
+      opts.signal.throwIfAborted();
+      if (!isCode(err, 'NOT_FOUND') || err.origin !== 'source') throw err;
+      this.#parts.upstream.noteLack({ origin, kind: 'blob', object: digest });
+      return undefined;
     }
-    return undefined;
+    const whole = await this.#parts.here.blob(repository, digest, opts);
+    if (whole !== undefined) return { ...whole, status: STORED };
+    return this.#growing(origin, size, () => transfer, { status: STORED, until: opts.until });
+  }
+
+  /** @param size that of the transfer */
+  #growing(
+    origin: Origin,
+    size: number,
+    transferOf: () => Transfer,
+    { status, until }: Deadline & { readonly status: CacheStatus },
+  ): ServedBlob {
+    const open: OpenGrowing = ({ isRest, ...opts }) =>
+      this.#telling(origin, opts, async () => {
+        const transfer = transferOf();
+        // A part from the middle would be all that its client sees, and nothing told whether it is right.
+        if (!isRest) await transfer.whole(until, opts);
+        return transfer.open(opts);
+      });
+    return { kind: 'growing', size, status, open };
+  }
+
+  /**
+   * What the registry itself says that it is; and where an earlier transfer has left a part of just that, or another process is fetching it, the
+   * type that this goes by, so that it goes on.
+   */
+  async #asked(origin: Origin, digest: Digest, until: number, opts: BlobOptions): Promise<Descriptor | undefined> {
+    const { upstream } = this.#parts;
+    const stat = (each: CallOptions) => upstream.statBlob(origin, digest, { ...each, until });
+    const desc = await this.#stats.get(`${origin.repository}@${digest}`, stat, opts);
+    if (desc === undefined || opts.headOnly) return desc;
+    for (const { ref, expected, total } of await this.#parts.ingests.active(opts)) {
+      if (expected !== digest || total !== desc.size) continue;
+      const mediaType = REF_TYPES.find((each) => refKey({ mediaType: each, digest }) === ref);
+      if (mediaType !== undefined) return { ...desc, mediaType };
+    }
+    return desc;
   }
 }
 
 /** One type for each kind of content that the name of an ingest tells. */
 const REF_TYPES = [OCI_LAYER, OCI_CONFIG, 'application/octet-stream'];
-
-const stale = ({ desc }: Resolved, { message }: GantryError): Resolved => ({
-  desc,
-  status: { kind: 'stale', why: message.slice(0, 200) },
-});
-
-function growing({ size }: Descriptor, transferOf: () => Transfer, status: CacheStatus): ServedBlob {
-  const open: OpenGrowing = async ({ isRest, ...opts }) => {
-    const transfer = transferOf();
-    // A part from the middle would be all that its client sees, and nothing told whether it is right.
-    if (!isRest) await transfer.whole(WITHOUT_MS, opts);
-    return transfer.open(opts);
-  };
-  return { kind: 'growing', size, status, open };
-}

@@ -1,4 +1,5 @@
 /** Which repositories are fetched when they are asked for, and where from. */
+import { matchesPath } from '../../mirror/pull-through/match.ts';
 import type { PullThroughFile, PullThroughRule } from '../../mirror/pull-through/types.ts';
 import { parseRepository } from '../../oci/reference.ts';
 import type { Env } from '../config.ts';
@@ -9,6 +10,8 @@ export interface Origin {
   /** `host[:port]/path` */
   readonly repository: string;
   readonly registry: string;
+  /** What clients call its registry: `docker.io`, also where something else is asked in its place. */
+  readonly name: string;
   readonly freshMs: number;
 }
 
@@ -22,8 +25,8 @@ export async function loadPullThroughFile(path: string, env: Env): Promise<PullT
 /** Undefined where no rule matches: such a repository is never asked for anywhere, whoever names it. */
 export function originOf(rules: readonly PullThroughRule[], repository: string): Origin | undefined {
   const { registry, path } = parseRepository(repository);
-  const rule = rules.find((each) => each.registry === registry && each.path.test(path));
+  const rule = rules.find((each) => each.registry === registry && matchesPath(each.path, path));
   if (rule === undefined) return undefined;
   const from = parseRepository(rule.upstream === undefined ? repository : `${rule.upstream}/${path}`);
-  return { repository: from.repository, registry: from.registry, freshMs: rule.freshMs };
+  return { repository: from.repository, registry: from.registry, name: registry, freshMs: rule.freshMs };
 }

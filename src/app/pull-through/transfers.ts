@@ -5,7 +5,9 @@ import { asGantryError, GantryError } from '../../errors.ts';
 import type { ContentNode } from '../../flow/handler.ts';
 import { Slots } from '../../flow/slots.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
+import { registryOf } from '../../oci/location.ts';
 import { refKey } from '../../oci/ref-key.ts';
+import { SharedCalls } from '../../registry/shared-calls.ts';
 
 /** Brings a blob into the store. @throws GantryError whatever keeps it from there */
 export type FetchBlob = (node: ContentNode, opts: CallOptions) => Promise<void>;
@@ -13,25 +15,36 @@ export type FetchBlob = (node: ContentNode, opts: CallOptions) => Promise<void>;
 export interface TransfersParts {
   readonly store: GrowingProvider;
   readonly fetch: FetchBlob;
-  /** At a time. */
+  /** Of one registry at a time: one that is stuck must not keep the others waiting. */
   readonly maxActive: number;
-  /** Beyond it nothing is begun: whoever asks is told to come back. */
-  readonly maxWaiting: number;
+  /** Of one registry, those that are being fetched included. Beyond it nothing is begun: whoever asks is told to come back. */
+  readonly maxOfRegistry: number;
+  /** The same over all of them. */
+  readonly maxInAll: number;
 }
 
-/** Until an ingest is there to be followed. */
-const LOOK_MS = 25;
+/** Between two looks whether there is an ingest to be followed, in milliseconds: each is a look at the disk. */
+const FIRST_LOOK_MS = 25;
+const LAST_LOOK_MS = 250;
+/** While it waits for its turn, only another process may be at it. */
+const WAITING_LOOK_MS = 1_000;
 const COME_BACK_MS = 5_000;
+
+/** Those of one registry. */
+interface Share {
+  readonly slots: Slots;
+  count: number;
+}
 
 export class Transfers implements AsyncDisposable {
   readonly #parts: TransfersParts;
-  readonly #slots: Slots;
+  /** By registry: as many as there are rules. */
+  readonly #shares = new Map<string, Share>();
   readonly #running = new Map<string, Transfer>();
   readonly #stop = new AbortController();
 
   constructor(parts: TransfersParts) {
     this.#parts = parts;
-    this.#slots = new Slots(parts.maxActive);
   }
 
   get count(): number {
@@ -40,13 +53,20 @@ export class Transfers implements AsyncDisposable {
 
   /** The transfer of a node's content, which goes on when those who asked for it are gone. @throws GantryError BUSY */
   of(node: ContentNode): Transfer {
-    const key = `${node.source} ${node.desc.digest}`;
+    // Of a wrong size somebody may have been told: what a transfer of that size gives is not what others are to get.
+    const key = `${node.source} ${node.desc.digest} ${node.desc.size}`;
     const running = this.#running.get(key);
     if (running !== undefined) return running;
-    if (this.#running.size >= this.#parts.maxWaiting) throw tooMany();
-    const transfer = new Transfer(this.#parts.store, node.desc, this.#fetch(node));
+    const share = this.#shareOf(registryOf(node.source));
+    const { maxOfRegistry, maxInAll } = this.#parts;
+    if (share.count >= maxOfRegistry || this.#running.size >= maxInAll) throw tooMany();
+    share.count += 1;
+    const transfer = new Transfer(this.#parts.store, node.desc, (onStart) => this.#fetch(node, share.slots, onStart));
     this.#running.set(key, transfer);
-    const ended = (): void => void this.#running.delete(key);
+    const ended = (): void => {
+      share.count -= 1;
+      this.#running.delete(key);
+    };
     transfer.done.then(ended, ended);
     return transfer;
   }
@@ -57,9 +77,16 @@ export class Transfers implements AsyncDisposable {
     await Promise.allSettled([...this.#running.values()].map(({ done }) => done));
   }
 
-  async #fetch(node: ContentNode): Promise<void> {
+  #shareOf(registry: string): Share {
+    const share = this.#shares.get(registry) ?? { slots: new Slots(this.#parts.maxActive), count: 0 };
+    this.#shares.set(registry, share);
+    return share;
+  }
+
+  async #fetch(node: ContentNode, slots: Slots, onStart: () => void): Promise<void> {
     const { signal } = this.#stop;
-    const leave = await this.#slots.take(signal);
+    const leave = await slots.take(signal);
+    onStart();
     try {
       await this.#parts.fetch(node, { signal });
     } finally {
@@ -75,28 +102,45 @@ export class Transfer {
   readonly #store: GrowingProvider;
   /** Aborts with the reason when it has failed. */
   readonly #failed = new AbortController();
-  readonly #begun: Promise<void>;
+  /** When its turn has come. */
+  readonly #started = Promise.withResolvers<void>();
+  #isStarted = false;
+  #isDone = false;
+  /** Whoever waits for the first bytes looks for them together; nobody does when all have left. */
+  readonly #first = new SharedCalls<void>({ ttlMs: 0 });
+  #hasBegun = false;
 
-  constructor(store: GrowingProvider, desc: Descriptor, done: Promise<void>) {
+  /** @param run brings the content, and tells when its turn has come */
+  constructor(store: GrowingProvider, desc: Descriptor, run: (onStart: () => void) => Promise<void>) {
     this.#store = store;
     this.desc = desc;
-    this.done = done;
-    done.catch((err: unknown) => this.#failed.abort(asGantryError(err)));
-    this.#begun = Promise.race([done, this.#firstBytes()]);
-    this.#begun.catch(() => undefined); // told to those who wait
+    this.done = run(() => {
+      this.#isStarted = true;
+      this.#started.resolve();
+    });
+    this.done.then(
+      () => {
+        this.#isDone = true;
+      },
+      (err: unknown) => this.#failed.abort(asGantryError(err)),
+    );
   }
 
   /**
    * Waits for the first bytes: until then what keeps them away can be told in the status of an answer.
-   * @throws GantryError why there will be none; TIMEOUT when there are none after so many milliseconds
+   * @param until on the clock of `performance.now`
+   * @throws GantryError why there will be none; TIMEOUT when there are none by then
    */
-  begun(withinMs: number, opts: CallOptions): Promise<void> {
-    return within(this.#begun, withinMs, this.desc, opts);
+  async begun(until: number, opts: CallOptions): Promise<void> {
+    if (this.#hasBegun) return;
+    const look = (shared: CallOptions): Promise<void> => this.#look(shared);
+    await within((each) => this.#first.get('', look, each), until, this.desc, opts);
+    this.#hasBegun = true;
   }
 
   /** Waits for all of it. @throws GantryError as begun does */
-  whole(withinMs: number, opts: CallOptions): Promise<void> {
-    return within(this.done, withinMs, this.desc, opts);
+  whole(until: number, opts: CallOptions): Promise<void> {
+    return within(() => this.done, until, this.desc, opts);
   }
 
   /** What has come and what comes, from `offset` on. It ends well only when all of the blob is right, and in the store. */
@@ -107,34 +151,53 @@ export class Transfer {
 
   async #follow(signal: AbortSignal): Promise<ByteStream> {
     const { digest, size } = this.desc;
-    for (;;) {
+    for (let lookMs = FIRST_LOOK_MS; ;) {
       // Between two tries nothing is there for a while; whether there will be another one, only the transfer knows.
+      const isLast = this.#isDone;
       const request = { ref: refKey(this.desc), digest, size };
-      const stream = await this.#store.follow(request, { signal, patienceMs: Infinity });
+      const stream = await this.#store.follow(request, { signal, isExpected: () => !this.#isDone });
       if (stream !== undefined) return stream;
-      await sleep(LOOK_MS, signal);
+      if (isLast)
+        throw new GantryError('NOT_FOUND', `${digest} is not in the store any more`, { origin: 'store', digest });
+      if (this.#isStarted) {
+        await sleep(lookMs, signal);
+        lookMs = Math.min(LAST_LOOK_MS, lookMs * 2);
+      } else {
+        await Promise.race([this.#started.promise, sleep(WAITING_LOOK_MS, signal)]);
+      }
     }
   }
 
-  async #firstBytes(): Promise<void> {
-    await using stream = await this.#follow(this.#failed.signal);
+  /** Ends with the first bytes, and when the transfer has ended. */
+  async #look({ signal }: CallOptions): Promise<void> {
+    const over = new AbortController();
+    try {
+      await Promise.race([this.done, this.#firstBytes(AbortSignal.any([signal, over.signal]))]);
+    } finally {
+      over.abort();
+    }
+  }
+
+  async #firstBytes(signal: AbortSignal): Promise<void> {
+    await using stream = await this.#follow(signal);
     for await (const _first of stream) return;
   }
 }
 
 async function within(
-  event: Promise<void>,
-  withinMs: number,
+  event: (opts: CallOptions) => Promise<void>,
+  until: number,
   { digest }: Descriptor,
   { signal }: CallOptions,
 ): Promise<void> {
   const answered = new AbortController();
-  const late = sleep(withinMs, AbortSignal.any([signal, answered.signal])).then(() => {
-    const why = `${digest} has not come within ${withinMs / 1000} s; it is still being fetched`;
-    throw new GantryError('TIMEOUT', why, { origin: 'source', digest, retryAfterMs: COME_BACK_MS });
+  const each = { signal: AbortSignal.any([signal, answered.signal]) };
+  const late = sleep(Math.max(0, until - performance.now()), each.signal).then(() => {
+    const why = `${digest} has not come in time; it is still being fetched`;
+    throw new GantryError('TIMEOUT', why, { digest, retryAfterMs: COME_BACK_MS });
   });
   try {
-    await Promise.race([event, late]);
+    await Promise.race([event(each), late]);
   } finally {
     late.catch(() => undefined);
     answered.abort();

@@ -1,4 +1,4 @@
-/** Asks the registries behind the rules, and remembers which of them had better be left alone for a while. */
+/** Asks the registries behind the rules, and remembers for a while which of them had better be left alone, and what they do not have. */
 import type { CallOptions } from '../../call.ts';
 import { asGantryError, GantryError, isCode } from '../../errors.ts';
 import { type Handler, type Node } from '../../flow/handler.ts';
@@ -10,12 +10,15 @@ import type { Digest } from '../../oci/digest.ts';
 import { parseRepository, withObject } from '../../oci/reference.ts';
 import type { RegistryClient } from '../../registry/client.ts';
 import { statContent } from '../../registry/stat.ts';
+import type { ContentKind } from '../../remote/ports.ts';
+import { Lapsing } from './lapsing.ts';
 import type { Origin } from './rules.ts';
+import { isAway, type Trouble } from './told.ts';
+import { Troubles } from './troubles.ts';
 
-/** A registry that failed is not asked again about what is here for so long, in milliseconds. */
-const AWAY_MS = 10_000;
-/** One that answers 429 without a time. */
-const LIMITED_MS = 60_000;
+/** What a registry does not have is not asked for again for so long, in milliseconds: clients that try again and again would use up a quota. */
+const LACKS_MS = 10_000;
+const MAX_LACKS = 10_000;
 
 export interface UpstreamParts {
   readonly client: RegistryClient;
@@ -24,17 +27,24 @@ export interface UpstreamParts {
   readonly target: string;
 }
 
-interface Trouble {
-  readonly error: GantryError;
-  /** On the clock of `performance.now`. */
+/** A tag or digest of a repository. */
+interface Wanted {
+  readonly origin: Origin;
+  readonly kind: ContentKind;
+  readonly object: string;
+}
+
+interface Asking extends CallOptions {
+  /** No answer is waited for beyond this, on the clock of `performance.now`. */
   readonly until: number;
 }
 
 export class Upstream {
   readonly #parts: UpstreamParts;
   readonly #handler: Handler;
-  /** By registry: as many as there are rules. */
-  readonly #troubles = new Map<string, Trouble>();
+  readonly #troubles = new Troubles();
+  /** By repository, kind, and tag or digest. */
+  readonly #lacks = new Lapsing<true>(MAX_LACKS);
 
   constructor(parts: UpstreamParts) {
     this.#parts = parts;
@@ -43,9 +53,18 @@ export class Upstream {
   }
 
   /** What a registry said when it failed or wanted to be left alone, while that is not long ago. */
-  trouble({ registry }: Origin): GantryError | undefined {
-    const trouble = this.#troubles.get(registry);
-    return trouble !== undefined && performance.now() < trouble.until ? trouble.error : undefined;
+  trouble(origin: Origin): Trouble | undefined {
+    return this.#troubles.of(origin);
+  }
+
+  /** Whether it was asked for a moment ago, and is not there. */
+  lacks(wanted: Wanted): boolean {
+    return this.#lacks.get(keyOf(wanted)) === true;
+  }
+
+  /** A transfer has found that it is not there. */
+  noteLack(wanted: Wanted): void {
+    this.#lacks.set(keyOf(wanted), true, LACKS_MS);
   }
 
   /**
@@ -55,37 +74,34 @@ export class Upstream {
   async resolve(
     origin: Origin,
     object: string,
-    opts: CallOptions & { readonly willFetch: boolean; readonly withinMs: number },
+    opts: Asking & { readonly willFetch: boolean },
   ): Promise<Descriptor | undefined> {
     const ref = withObject(parseRepository(origin.repository), object);
     const { willFetch } = opts;
-    return this.#asking(origin, opts, async (signal) => {
+    const found = await this.#asking({ origin, kind: 'manifest', object }, opts, async (signal) => {
       const { desc } = await this.#parts.client.resolve(ref, { signal, willFetch });
       return desc;
     });
+    // By its tag it may be there a moment before it is by its digest, and may have come along.
+    if (found !== undefined) this.#lacks.delete(keyOf({ origin, kind: 'manifest', object: found.digest }));
+    return found;
   }
 
   /** Brings a manifest into the store. Undefined when it is not there any more. */
-  async fetchManifest(
-    origin: Origin,
-    desc: Descriptor,
-    opts: CallOptions & { readonly withinMs: number },
-  ): Promise<Descriptor | undefined> {
+  async fetchManifest(origin: Origin, desc: Descriptor, opts: Asking): Promise<Descriptor | undefined> {
     const node = { kind: 'manifest', desc, ...this.#scope(origin) } as const;
-    return this.#asking(origin, opts, async (signal) => {
+    return this.#asking({ origin, kind: 'manifest', object: desc.digest }, opts, async (signal) => {
       await this.fetch(node, { signal });
       return desc;
     });
   }
 
   /** Size and type of a blob, by a HEAD; undefined when it is not there. */
-  statBlob(
-    origin: Origin,
-    digest: Digest,
-    opts: CallOptions & { readonly withinMs: number },
-  ): Promise<Descriptor | undefined> {
+  statBlob(origin: Origin, digest: Digest, opts: Asking): Promise<Descriptor | undefined> {
     const { client } = this.#parts;
-    return this.#asking(origin, opts, (signal) => statContent(client, origin.repository, 'blob', digest, { signal }));
+    return this.#asking({ origin, kind: 'blob', object: digest }, opts, (signal) =>
+      statContent(client, origin.repository, 'blob', digest, { signal }),
+    );
   }
 
   blobNode(origin: Origin, desc: Descriptor) {
@@ -102,40 +118,32 @@ export class Upstream {
   }
 
   async #asking<T>(
-    { registry }: Origin,
-    { signal, withinMs }: CallOptions & { readonly withinMs: number },
+    wanted: Wanted,
+    { signal, until }: Asking,
     ask: (signal: AbortSignal) => Promise<T>,
   ): Promise<T | undefined> {
-    const late = AbortSignal.timeout(withinMs);
+    if (this.lacks(wanted)) return undefined;
+    const { origin, kind } = wanted;
+    const late = AbortSignal.timeout(Math.max(0, Math.ceil(until - performance.now())));
     try {
       const answer = await ask(AbortSignal.any([signal, late]));
-      this.#troubles.delete(registry);
+      this.#troubles.clear(origin);
       return answer;
     } catch (err) {
       signal.throwIfAborted();
-      if (isCode(err, 'NOT_FOUND') && err.origin === 'source') return undefined;
+      if (isCode(err, 'NOT_FOUND') && err.origin === 'source') {
+        this.noteLack(wanted);
+        return undefined;
+      }
       const error = late.aborted
-        ? new GantryError('TIMEOUT', `${registry} has not answered within ${withinMs / 1000} s`, { origin: 'source' })
+        ? new GantryError('TIMEOUT', `${origin.registry} has not answered in time`, {
+            origin: 'source',
+          })
         : asGantryError(err, 'NETWORK');
-      this.#note(registry, error);
+      if (isAway(error)) this.#troubles.note(origin, error, kind === 'blob');
       throw error;
     }
   }
-
-  #note(registry: string, error: GantryError): void {
-    if (!isAway(error)) return;
-    const until = performance.now() + quietMs(error);
-    const known = this.#troubles.get(registry);
-    if (known === undefined || known.until < until) this.#troubles.set(registry, { error, until });
-  }
 }
 
-/** A quota of our own, which has no status, is about manifests alone: whether a tag has moved can still be asked. */
-function quietMs({ code, status, retryAfterMs }: GantryError): number {
-  if (code !== 'RATE_LIMITED' || status === undefined) return AWAY_MS;
-  return retryAfterMs ?? LIMITED_MS;
-}
-
-/** The registry says nothing about what was asked: neither that it is something else by now, nor that it must not be read. */
-export const isAway = (err: unknown): err is GantryError =>
-  isCode(err, 'RATE_LIMITED', 'UPSTREAM', 'NETWORK', 'TIMEOUT', 'TLS');
+const keyOf = ({ origin, kind, object }: Wanted): string => `${origin.repository} ${kind} ${object}`;

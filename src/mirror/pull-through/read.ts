@@ -76,10 +76,5 @@ function matchOf(reader: EntryReader, text: string, at: Path): Pick<PullThroughR
   }
   // docker.io/redis is a short form of docker.io/library/redis, here as everywhere.
   const isShort = registry === DOCKER_HUB && components.length === 1 && components[0] !== '**';
-  return { registry, path: patternOf(isShort ? ['library', ...components] : components) };
+  return { registry, path: isShort ? ['library', ...components] : components };
 }
-
-const patternOf = (components: readonly string[]): RegExp =>
-  new RegExp(
-    `^${components.map((each) => (each === '**' ? '.+' : each.replaceAll('.', '\\.').replaceAll('*', '[^/]*'))).join('/')}$`,
-  );

@@ -1,5 +1,6 @@
 /** What a file of pull-through rules says. */
 import type { MirrorCreds, Place } from '../file/types.ts';
+import type { PathPattern } from './match.ts';
 
 export interface PullThroughRule {
   readonly place: Place;
@@ -8,7 +9,7 @@ export interface PullThroughRule {
   /** Its host, which is never a pattern. */
   readonly registry: string;
   /** Of the path of a repository in that registry. */
-  readonly path: RegExp;
+  readonly path: PathPattern;
   /** How long the answer to what a tag means holds, in milliseconds. */
   readonly freshMs: number;
   /** What is asked in the place of the registry, `host[:port][/prefix]`. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { originOf } from '../../../src/app/pull-through/rules.ts';
 import { GantryError } from '../../../src/errors.ts';
+import { matchesPath } from '../../../src/mirror/pull-through/match.ts';
 import { readPullThroughFile } from '../../../src/mirror/pull-through/read.ts';
 import type { PullThroughFile } from '../../../src/mirror/pull-through/types.ts';
 
@@ -57,6 +58,29 @@ for (const [match, yes, no] of MATCHES) {
     );
   });
 }
+
+test('a path matches as the pattern says, wherever its stars stand', () => {
+  // Every path of up to four parts of these, against every pattern of up to four of those.
+  const upToFour = (each: readonly string[]): string[] => {
+    const longer = (some: readonly string[]): string[] => some.flatMap((one) => each.map((part) => `${one}/${part}`));
+    const two = longer(each);
+    return [...each, ...two, ...longer(two), ...longer(longer(two))];
+  };
+  const paths = upToFour(['a', 'ab', 'bab']);
+  for (const match of upToFour(['a', '*b', '**', '*a*'])) {
+    const wanted = new RegExp(`^${match.replaceAll(/\*+/g, (stars) => (stars === '**' ? '.+' : '[^/]*'))}$`);
+    const pattern = match.split('/');
+    const wrong = paths.filter((path) => matchesPath(pattern, path) !== wanted.test(path));
+    assert.deepEqual(wrong, [], match);
+  }
+});
+
+test('many stars cost no more than few', () => {
+  const many = one(`ghcr.io/${'**/'.repeat(12)}z`);
+  assert.deepEqual(origins(many, `ghcr.io/${'a/'.repeat(110)}y`), ['-']);
+  assert.deepEqual(origins(many, `ghcr.io/${'a/'.repeat(12)}z`), [`ghcr.io/${'a/'.repeat(12)}z`]);
+  assert.deepEqual(origins(one(`ghcr.io/${'*a'.repeat(30)}b`), `ghcr.io/${'a'.repeat(200)}`), ['-']);
+});
 
 test('the first rule that matches counts', () => {
   const { rules } = read(`

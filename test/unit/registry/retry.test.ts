@@ -9,6 +9,7 @@ const config: RetryConfig = {
   baseDelayMs: 100,
   maxDelayMs: 300,
   maxRetryAfterMs: 2000,
+  maxQuietMs: Infinity,
   waitOnRateLimit: true,
 };
 const error = (code: ErrorCode, retryAfterMs?: number): GantryError =>

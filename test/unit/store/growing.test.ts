@@ -192,6 +192,23 @@ describe('content that grows', () => {
     await assert.rejects((await w.follow({ patienceMs: 1 })).end, { code: 'TIMEOUT' });
   });
 
+  it('is waited for as long as its reader knows that more will come', async () => {
+    await using w = await world();
+    await using writer = await writerOf(w.other);
+    const looked = Promise.withResolvers<void>();
+    let looks = 0;
+    const isExpected = (): boolean => {
+      looks += 1;
+      if (looks === 3) looked.resolve();
+      return true;
+    };
+    const reader = await w.follow({ patienceMs: 1, isExpected });
+    await Promise.race([looked.promise, reader.end]);
+    await write(writer, bytes.length);
+    await writer.commit(opts);
+    assert.ok((await reader.end).equals(bytes));
+  });
+
   it('is given up when its writer has given it up', async () => {
     await using w = await world();
     const writer = await writerOf(w.other);
