@@ -99,12 +99,13 @@ export const Labels = ({ labels }) =>
 
 /**
  * A row that is rendered again only when what it shows has changed.
- * @extends {Component<{ row: unknown, columns: readonly Column<any>[] }>}
+ * @template R
+ * @extends {Component<{ row: R, columns: readonly Column<R>[] }>}
  */
 class Row extends Component {
   /**
    * @override
-   * @param {Row['props']} next
+   * @param {Row<R>['props']} next
    */
   shouldComponentUpdate({ row, columns }) {
     if (columns !== this.props.columns) return true;
