@@ -77,13 +77,14 @@ export class Lanes implements LaneControl {
 
   async #status(name: string, workers: number): Promise<LaneStatus> {
     const queue = this.#tickets.queue(name);
-    const [counts, paused, concurrency, own, oldest, headroom] = await Promise.all([
+    const own = await this.#redis.hgetall(this.#keys.lane(name));
+    const quota = quotaOf(own);
+    const [counts, paused, concurrency, oldest, headroom] = await Promise.all([
       queue.getJobCounts('wait', 'prioritized', 'active', 'delayed'),
       queue.isPaused(),
       queue.getGlobalConcurrency(),
-      this.#redis.hgetall(this.#keys.lane(name)),
       queue.getWaiting(0, 0),
-      this.#headroom(name),
+      this.#headroom(name, quota),
     ]);
     const till = Number(own['till'] ?? 0);
     const isBlocked = till > Date.now();
@@ -96,7 +97,7 @@ export class Lanes implements LaneControl {
       },
       oldestAt: oldest[0]?.timestamp,
       concurrency: concurrency ?? undefined,
-      quota: quotaOf(own),
+      quota,
       headroom,
       paused,
       blockedUntil: isBlocked ? till : undefined,
@@ -105,13 +106,15 @@ export class Lanes implements LaneControl {
     };
   }
 
-  async #headroom(lane: string): Promise<LaneStatus['headroom']> {
+  /** What has come back since something was last taken counts as well: nobody takes from a lane that is idle. */
+  async #headroom(lane: string, quota: LaneStatus['quota']): Promise<LaneStatus['headroom']> {
     const found: { identity: string; limit: number; remaining: number }[] = [];
     for (const identity of await this.#redis.smembers(this.#keys.identities(lane))) {
-      const [limit, remaining] = await this.#redis.hmget(this.#keys.bucket(lane, identity), 'limit', 'left');
-      if (limit !== null && remaining !== null) {
-        found.push({ identity, limit: Number(limit), remaining: Math.floor(Number(remaining)) });
-      }
+      const [limit, left, at] = await this.#redis.hmget(this.#keys.bucket(lane, identity), 'limit', 'left', 'at');
+      if (typeof limit !== 'string' || typeof left !== 'string') continue;
+      const refilled = quota === undefined ? 0 : ((Date.now() - Number(at)) * Number(limit)) / quota.periodMs;
+      const remaining = Math.floor(Math.min(Number(limit), Number(left) + Math.max(0, refilled)));
+      found.push({ identity, limit: Number(limit), remaining });
     }
     return found;
   }

@@ -117,11 +117,22 @@ export class Runs {
     return fields['st'] === undefined ? undefined : statusOf(run, fields);
   }
 
-  /** The newest first. */
+  /**
+   * The newest first. Those that go on are always among them: a long one would be lost behind the many short ones that came since. Of more than fit, those
+   * that go on longest.
+   */
   async list(limit = 50): Promise<RunStatus[]> {
-    const ids = await this.#redis.zrevrange(this.#keys.runs, 0, limit - 1);
-    const found = await Promise.all(ids.map((id) => this.find(id)));
-    return found.filter((run) => run !== undefined);
+    const [open, newest] = await Promise.all([
+      this.#redis.smembers(this.#keys.open),
+      this.#redis.zrevrange(this.#keys.runs, 0, limit - 1),
+    ]);
+    const found = (await Promise.all([...new Set([...open, ...newest])].map((id) => this.find(id))))
+      .filter((run) => run !== undefined)
+      .toSorted((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1));
+    const running = found.filter(({ state }) => state === 'running').slice(-limit);
+    const others = found.filter(({ state }) => state !== 'running').slice(0, limit - running.length);
+    const listed = new Set([...running, ...others]);
+    return found.filter((run) => listed.has(run));
   }
 
   /** Ends a run: its tickets are nothing to do any more, and transfers stop. False when it had ended. @throws GantryError NOT_FOUND */

@@ -181,6 +181,19 @@ describe('a quota', { timeout: 60_000 }, () => {
     assert.equal(await charged(place, 30), 10, 'an hour of rest brings no more than the limit');
   });
 
+  it('is shown with what has come back since, also while nobody takes any', async () => {
+    await using place = new Place();
+    await place.lanes.set(LANE, { quota: { requests: 10, periodMs: 3_600_000 } });
+    assert.equal(await charged(place, 20), 10);
+    const rest = async (ms: number): Promise<number | undefined> => {
+      await one.redis.hincrby(place.keys.bucket(LANE, 'alice'), 'at', -ms);
+      return (await place.status()).headroom[0]?.remaining;
+    };
+    assert.equal(await rest(0), 0);
+    assert.equal(await rest(1_900_000), 5);
+    assert.equal(await rest(9_000_000), 10, 'no more than the limit');
+  });
+
   it('is lowered by what the registry says, never raised', async () => {
     await using place = new Place();
     await place.lanes.set(LANE, { quota: { requests: 100, periodMs: 3_600_000 } });
