@@ -30,7 +30,7 @@ interface Up extends Gantry {
 /** Resolves when it says what to type next. */
 async function startUp(user: User, ...args: readonly string[]): Promise<Up> {
   const started = await user.spawn(['up', '--workers', '2', '--port', '0', ...args]);
-  const [, server = ''] = await started.process.waitForOutput(/metrics on (http:\S+)\/metrics$/m);
+  const [, server = ''] = await started.process.waitForOutput(/^up: page on (http:\S+)\/ .*metrics$/m);
   const [, redis = ''] = await started.process.waitForOutput(/gantry pull --redis (redis:\S+) /);
   const farm = await Farm.open({ url: redis }, opts);
   const dispose = async (): Promise<void> => {

@@ -100,7 +100,13 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const done = submit(farm, user, registry.ref('app', 'v1'));
     await registry.waitFor({ object: layer.digest, method: 'GET' });
     await keptBytes(user);
-    await until('nothing else goes on', async () => (await farm.workers(opts))[0]?.running === 1);
+    const store = new ContentStore({ root: user.store });
+    await until('the config is there', async () => (await store.stat(large.config.digest, opts)) !== undefined);
+    const since = Date.now(); // what was said before may be of a moment at which the blobs had not begun
+    await until('nothing else goes on', async () => {
+      const [said] = await farm.workers(opts);
+      return said !== undefined && said.seenAt > since && said.running === 1;
+    });
     held.remove();
     const stoppedAt = performance.now();
     first.process.kill(signal);
