@@ -5,7 +5,7 @@ import { tallyOfRun } from '../app/batch/summary.ts';
 import { type CopyPair, copyImages } from '../app/copy.ts';
 import { KnownPlaces } from '../app/known-places.ts';
 import { GantryError } from '../errors.ts';
-import { formatSelection } from '../handlers/copy-selection.ts';
+import { formatSelection, selectedPlatforms } from '../handlers/copy-selection.ts';
 import { formatPlatform, hostPlatform, parseMatcher } from '../oci/platform.ts';
 import type { Resolver } from '../remote/ports.ts';
 import type { Batch } from './batch.ts';
@@ -56,7 +56,6 @@ export function withCopyOptions<Args extends unknown[], Opts extends OptionValue
   );
 }
 
-/** One platform takes the place of an index; of several a new index is made, which refers to nothing that is not there. */
 export function selectionOf(flags: CopyFlags): string {
   const { platform, allPlatforms, referrers = false, digestTags = false, fastCheck = false } = flags;
   const attached = { referrers, digestTags, fastCheck };
@@ -65,7 +64,7 @@ export function selectionOf(flags: CopyFlags): string {
   }
   if (allPlatforms === true) return formatSelection({ attached });
   const { text } = parseMatcher(platform ?? formatPlatform(hostPlatform()));
-  return formatSelection({ platforms: text, index: text.includes(',') ? 'strip' : 'image', attached });
+  return formatSelection({ ...selectedPlatforms(text), attached });
 }
 
 /** Copies in this process, shows how it goes, prints the results and sets the exit code. */

@@ -57,6 +57,16 @@ export interface SelectionParts {
   readonly mediaTypes?: readonly string[];
 }
 
+/**
+ * What who asks for platforms by hand means: one takes the place of an index; of several a new index is made, which refers to nothing that is not
+ * there.
+ * @param platforms what PlatformMatcher.text says
+ */
+export const selectedPlatforms = (platforms: string): Pick<SelectionParts, 'platforms' | 'index'> => ({
+  platforms,
+  index: platforms.includes(',') ? 'strip' : 'image',
+});
+
 /** Short, since every node has it, and without quotes, which URLSearchParams encodes. */
 export function formatSelection(selection: SelectionParts): string {
   const { platforms = '', index = 'full', isDeep = false, nonDistributable = false, mediaTypes = [] } = selection;

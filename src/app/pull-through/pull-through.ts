@@ -24,7 +24,7 @@ import type {
 import { KnownContent } from './known.ts';
 import { type Origin, originOf } from './rules.ts';
 import type { Transfer, Transfers } from './transfers.ts';
-import { TagChecks } from './tag-checks.ts';
+import { TagChecks, WITHOUT_MS } from './tag-checks.ts';
 import { inFull, isFromThere, told } from './told.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -44,8 +44,6 @@ export interface PullThroughParts {
 
 const STORED: CacheStatus = { kind: 'stored' };
 const ELSEWHERE: CacheStatus = { kind: 'elsewhere' };
-/** How long a client waits in all for what is to come from there: less than its connection may be idle. */
-const WITHOUT_MS = 25_000;
 
 interface Deadline {
   /** On the clock of `performance.now`. */

@@ -22,9 +22,10 @@ export interface TagAsked {
   readonly here: Resolved | undefined;
 }
 
-/** How long a client waits in all: less when something is here, and always less than its connection may be idle. */
+/** How long a client waits in all for what is to come from there: less than its connection may be idle. */
+export const WITHOUT_MS = 25_000;
+/** The same when something is here. */
 const WITH_STALE_MS = 5_000;
-const WITHOUT_MS = 25_000;
 /** A tag whose check has failed is not checked again for so long, in milliseconds: what it means now may cost a request each time. */
 const FAILED_MS = 10_000;
 /** Names; one that falls out is checked again. */

@@ -2,7 +2,7 @@
 import type { CallOptions } from '../../call.ts';
 import { asGantryError, GantryError, isCode } from '../../errors.ts';
 import type { ImageNode } from '../../flow/handler.ts';
-import { formatSelection } from '../../handlers/copy-selection.ts';
+import { formatSelection, selectedPlatforms } from '../../handlers/copy-selection.ts';
 import { namesArchive } from '../../oci/location.ts';
 import { matchAll, parseMatcher, type PlatformMatcher } from '../../oci/platform.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
@@ -34,10 +34,7 @@ function copyRootsOf(
     source: referenceAt(`copy.${i}.source`, source),
     target: referenceAt(`copy.${i}.target`, target),
   }));
-  const { text } = platforms;
-  // As the command line does: one platform takes the place of the index, of several a new one is made.
-  const selection = formatSelection({ platforms: text, index: text.includes(',') ? 'strip' : 'image' });
-  return copyRoots({ pairs, selection });
+  return copyRoots({ pairs, selection: formatSelection(selectedPlatforms(platforms.text)) });
 }
 
 function platformsOf(texts: readonly string[] | undefined): PlatformMatcher {
